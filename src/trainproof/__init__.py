@@ -1,0 +1,3 @@
+"""Prove how a PyTorch model was trained."""
+
+__version__ = "0.1.0"
