@@ -21,8 +21,14 @@ class Digits(tp.Recipe):
     optimizer = tp.SGD(lr=tp.Cosine(0.1, epochs=3), momentum=0.9)
 
     def build(self):
-        body = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2))
-        return nn.Sequential(body, nn.Flatten(), nn.Linear(16 * 4 * 4, 10))
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * 4 * 4, 10),
+        )
 
     def dataset(self):
         images, labels = load_digits(return_X_y=True)
