@@ -1,0 +1,84 @@
+"""The log of the current segment, built the same way by the recorder and by a replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainproof.recording.format import BatchLog, Segment, StateManifest, StepLog, Tree
+from trainproof.recording.tree import hexfloat, to_tree
+
+ZERO = "0" * 64
+
+
+class SegmentLog:
+    """Collects batches, losses and steps until the segment is closed."""
+
+    def __init__(self) -> None:
+        self._reset(0, 0)
+        self.resumed = False
+
+    def _reset(self, index: int, first_step: int) -> None:
+        self.index, self.first_step = index, first_step
+        self.steps: list[StepLog] = []
+        self.batches: list[BatchLog] = []
+        self.losses: list[Any] = []
+        self._hypers: list[Tree] = []
+        self._keys: dict[str, int] = {}
+
+    @classmethod
+    def starting_after(cls, segment: Segment) -> SegmentLog:
+        """Return the log of the segment that follows ``segment``."""
+        log = cls()
+        log._reset(segment.index + 1, segment.first_step + len(segment.steps))
+        return log
+
+    def batch(self, iteration: int, indices: list[int], digest: str) -> None:
+        """Log a delivered batch."""
+        self.batches.append(BatchLog(iteration=iteration, indices=indices, digest=digest))
+
+    def loss(self, value: Any) -> None:
+        """Log a loss: a number, or a detached scalar tensor that is read when the step is logged."""
+        self.losses.append(value)
+
+    def step(self, options: list[dict[str, Any]], skipped: bool) -> None:
+        """Log an optimizer step that used everything logged since the last one."""
+        key = repr(options)
+        if key not in self._keys:
+            self._keys[key] = len(self._hypers)
+            self._hypers.append(to_tree(options, "hyperparameters"))
+        losses = [hexfloat(float(x)) for x in self.losses]
+        self.steps.append(StepLog(batches=self.batches, losses=losses, hyper=self._keys[key], skipped=skipped))
+        self.batches, self.losses = [], []
+
+    def close(self, state: StateManifest, *, update_norm: float, stored: bool) -> Segment:
+        """Return the finished, unchained segment and begin the next."""
+        segment = self.finish()
+        return self.with_state(segment, state, update_norm=update_norm, stored=stored)
+
+    def finish(self) -> Segment:
+        """Return the segment without its state, and begin the next. Cheap: for the training thread."""
+        empty = StateManifest(tensors=[], aliases=[], tree=to_tree(None, ""), root=ZERO)
+        segment = Segment(
+            version=1,
+            index=self.index,
+            first_step=self.first_step,
+            steps=self.steps,
+            hypers=self._hypers,
+            trailing=self.batches,
+            resumed=self.resumed,
+            update_norm=hexfloat(0.0),
+            stored=False,
+            state=empty,
+            previous=ZERO,
+            chain=ZERO,
+        )
+        self._reset(self.index + 1, self.first_step + len(self.steps))
+        self.resumed = False
+        return segment
+
+    @staticmethod
+    def with_state(segment: Segment, state: StateManifest, *, update_norm: float, stored: bool) -> Segment:
+        """Return ``segment`` with its state filled in."""
+        import msgspec
+
+        return msgspec.structs.replace(segment, state=state, update_norm=hexfloat(update_norm), stored=stored)

@@ -1,0 +1,152 @@
+"""Read a record that may be hostile: sizes first, canonical JSON only, tensors by safetensors, no file that is not named.
+
+Reading proves nothing: the verifier's checks (trainproof.verification.checks) compare what is read here.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainproof import limits
+from trainproof.attest import canonical
+from trainproof.errors import LimitError, RecordError
+from trainproof.recording import chain
+from trainproof.recording.format import Commitment, Segment, StateManifest
+
+if TYPE_CHECKING:
+    import torch
+
+COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES = "commitment.json", "dataset.leaves", "seal.json", "segments", "states"
+TEMPORARY = ".tmp-"  # prefix of files being written; ignored by readers, removed on resume
+
+
+def segment_name(index: int) -> str:
+    """Return the file name of segment ``index`` without its ending."""
+    return f"{index:08d}"
+
+
+class Record:
+    """A record folder. ``open`` reads the commitment and the list of files; segments are parsed when asked for.
+
+    Raises RecordError or LimitError for anything malformed; never executes or unpickles anything.
+    """
+
+    def __init__(self, path: Path, commitment: Commitment, count: int) -> None:
+        self.path, self.commitment, self._count = path, commitment, count
+        self.commitment_digest = chain.commitment_digest(commitment)
+        self.segment = lru_cache(maxsize=8)(self._segment)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Record:
+        """Open the record at ``path``: commitment parsed, names of all files checked."""
+        path = Path(path)
+        if not path.is_dir():
+            raise RecordError("no record folder here", name=str(path), mend="give the folder that train or record wrote")
+        data = canonical.read_bytes(path / COMMITMENT, limits.COMMITMENT_BYTES)
+        commitment = canonical.decode(data, Commitment, COMMITMENT)
+        return cls(path, commitment, _count_segments(path))
+
+    def __len__(self) -> int:
+        """Return the number of segment files, the initial state's included."""
+        return self._count
+
+    def _segment(self, index: int) -> Segment:
+        """Parse segment ``index`` (cached)."""
+        name = f"{SEGMENTS}/{segment_name(index)}.json"
+        if not 0 <= index < self._count:
+            raise RecordError("no such segment in this record", name=name)
+        data = canonical.read_bytes(self.path / name, limits.SEGMENT_BYTES, name)
+        return canonical.decode(data, Segment, name)
+
+    @property
+    def root(self) -> str:
+        """Return the final chain value: what the seal signs, the ledger knows, and a publisher publishes."""
+        return self.segment(self._count - 1).chain
+
+    def seal_bytes(self) -> bytes:
+        """Return the bytes of the DSSE envelope; parse it with trainproof.attest.dsse."""
+        return canonical.read_bytes(self.path / SEAL, limits.SEAL_BYTES)
+
+    def sealed(self) -> bool:
+        """Return whether the record has a seal file (which may still be invalid)."""
+        return (self.path / SEAL).exists()
+
+    def leaves(self) -> bytes:
+        """Return the dataset's leaves, 32 bytes a sample; exactly as many as the commitment says."""
+        data = canonical.read_bytes(self.path / LEAVES, limits.LEAVES_BYTES)
+        if len(data) != 32 * self.commitment.dataset.size:
+            raise RecordError(
+                f"must hold {self.commitment.dataset.size} leaves of 32 bytes", name=LEAVES, value=len(data)
+            )
+        return data
+
+    def state_path(self, index: int) -> Path:
+        """Return where the tensors of the state at the end of segment ``index`` lie."""
+        return self.path / STATES / f"{segment_name(index)}.safetensors"
+
+    def stored(self) -> list[int]:
+        """Return the indices of segments whose state's tensors are stored, ascending. Segment 0 and the last always are."""
+        return [i for i in range(self._count) if self.segment(i).stored]
+
+    def tensors(self, index: int, prefix: str = "") -> dict[str, torch.Tensor]:
+        """Load the stored tensors of state ``index`` whose names start with ``prefix`` (aliases not expanded).
+
+        Shapes and dtypes are those of the manifest, memory is row-major, device is the CPU. The *contents* are not yet
+        compared with the manifest's digests: see ``trainproof.recording.state.manifest_of``.
+        """
+        return load_tensors(self.state_path(index), self.segment(index).state, prefix)
+
+
+def _count_segments(path: Path) -> int:
+    """Return the number of segments after checking that the folder holds exactly the files that a record has."""
+    expected_top = {COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES}
+    for entry in path.iterdir():
+        if entry.name not in expected_top and not entry.name.startswith(TEMPORARY):
+            raise RecordError("is not part of a record", name=entry.name, mend="remove it or ask the prover")
+    folder = path / SEGMENTS
+    if not folder.is_dir() or folder.is_symlink() or (path / STATES).is_symlink():
+        raise RecordError("missing, or a link", name=SEGMENTS)
+    names = sorted(e.name for e in folder.iterdir() if not e.name.startswith(TEMPORARY))
+    if not names or len(names) > limits.SEGMENTS:
+        raise LimitError(f"must hold 1 to {limits.SEGMENTS} segments", name=SEGMENTS, value=len(names))
+    for index, name in enumerate(names):
+        if name != f"{segment_name(index)}.json":
+            raise RecordError(f"expected segment {index} here: one is missing or misnamed", name=f"{SEGMENTS}/{name}")
+    return len(names)
+
+
+def load_tensors(path: Path, manifest: StateManifest, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Load tensors from a safetensors file after comparing its header with ``manifest``: same names, dtypes, shapes."""
+    from safetensors import SafetensorError, safe_open
+
+    name = f"{path.parent.name}/{path.name}"
+    if not path.is_file() or path.is_symlink():
+        raise RecordError("missing, or not a regular file", name=name)
+    size = path.stat().st_size
+    if size > limits.STATE_BYTES:
+        raise LimitError(f"larger than the limit of {limits.STATE_BYTES} bytes", name=name, value=size)
+    with path.open("rb") as file:
+        head = file.read(8)
+    if len(head) < 8 or struct.unpack("<Q", head)[0] > limits.STATE_HEADER_BYTES:
+        raise LimitError(f"header beyond {limits.STATE_HEADER_BYTES} bytes, or truncated", name=name)
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            if set(file.keys()) != {entry.name for entry in manifest.tensors}:
+                raise RecordError("its tensors are not those of the manifest", name=name)
+            loaded = {}
+            for entry in manifest.tensors:
+                if not entry.name.startswith(prefix):
+                    continue
+                view = file.get_slice(entry.name)
+                if list(view.get_shape()) != entry.shape:
+                    raise RecordError(f"{entry.name}: shape is not the manifest's", name=name, value=view.get_shape())
+                tensor = file.get_tensor(entry.name)
+                if str(tensor.dtype).removeprefix("torch.") != entry.dtype:
+                    raise RecordError(f"{entry.name}: dtype is not the manifest's", name=name, value=tensor.dtype)
+                loaded[entry.name] = tensor
+            return loaded
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RecordError(f"not a readable safetensors file: {error}", name=name) from None

@@ -1,0 +1,101 @@
+"""What the verifier asks of a replay process, and what it answers: one canonical JSON object a line.
+
+A unit is the stretch between two stored states. The process never decides anything: it reports what the verifier's own
+recipe produced, and the verifier compares.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trainproof.recording.format import HexFloat, Part, Segment, StateManifest
+
+
+class RecipeSource(Part, frozen=True):
+    """The verifier's own copy of the recipe: ``path`` of the file, class name for door 1, command-line arguments."""
+
+    path: str
+    qualname: str | None
+    arguments: list[str]
+
+
+class Job(Part, frozen=True):
+    """First line on the worker's standard input.
+
+    ``salts`` is the path of a salt secret, if the prover disclosed one.
+    """
+
+    record: str
+    recipe: RecipeSource
+    scratch: str
+    readable: list[str]
+    sandbox: Literal["required", "best-effort", "off"]
+    memory_bytes: int
+    salts: str | None
+
+
+class Unit(Part, frozen=True):
+    """One request. ``kind`` 'replay': re-enter at the stored state ``start`` and run to the end of segment ``end``.
+
+    'initial': run the recipe to the first delivered batch and report the state there; with ``perturb`` > 0 every seed
+    that the recipe sets or is given is replaced by one derived from it and ``perturb`` (the two-seed test of V3).
+    """
+
+    kind: Literal["replay", "initial"]
+    start: int
+    end: int
+    perturb: int
+
+
+class TensorError(Part, frozen=True):
+    """How far a replayed tensor is from the recorded one: norms of the difference, also relative to the update."""
+
+    name: str
+    l1: HexFloat
+    l2: HexFloat
+    linf: HexFloat
+    cosine: HexFloat
+    relative: HexFloat
+
+
+class TensorSummary(Part, frozen=True):
+    """Of a freshly built tensor: whether all its elements are equal, its mean and standard deviation, and a digest."""
+
+    name: str
+    constant: bool
+    mean: HexFloat
+    std: HexFloat
+    digest: str
+
+
+class UnitResult(Part, frozen=True):
+    """One answer. ``segments`` are the replayed segments (start, end], as a recorder would have written them, with
+    empty chain values of zeros; comparing them with the record's is the verifier's part. For 'initial', one segment 0.
+
+    ``opened`` samples were hashed against the dataset's leaves; ``bad_samples`` did not match; ``bad_order`` names the
+    first iteration and position whose indices the recipe's own sampler would not have drawn. ``errors`` compares the
+    end state with the recorded one where they differ and the latter is stored. ``failure`` is why the recipe did not
+    get there.
+    """
+
+    unit: Unit
+    segments: list[Segment]
+    opened: int
+    bad_samples: list[int]
+    bad_order: tuple[int, int] | None
+    errors: list[TensorError]
+    summaries: list[TensorSummary]
+    load_seconds: float
+    step_seconds: float
+    failure: str | None
+    layers: list[str]
+
+
+class Ready(Part, frozen=True):
+    """First line on the worker's standard output: what it runs under, for comparison with the record's environment."""
+
+    environment: dict[str, str]
+    layers: list[str]
+
+
+Manifest = StateManifest
