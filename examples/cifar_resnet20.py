@@ -1,7 +1,9 @@
 """Door 1 at a real size: ResNet-20 on CIFAR-10, with random crops and flips.
 
 trainproof keygen --out prover.key
-TRAINPROOF_DATA=folder/of/cifar10_jpeg.npz python cifar_resnet20.py [--epochs 2] [--resume]
+TRAINPROOF_DATA=folder/of/cifar10_jpeg.npz python cifar_resnet20.py [--epochs 2]
+
+Killed? Run it again: it continues where the record ends.
 """
 
 import argparse
@@ -42,9 +44,8 @@ class CifarResNet20(tp.Recipe):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="continue a record that was cut off")
     args = parser.parse_args()
-    tp.train(CifarResNet20(), out="cifar.tproof", epochs=args.epochs, every=100, key="prover.key", resume=args.resume)
+    tp.train(CifarResNet20(), out="cifar.tproof", epochs=args.epochs, every=100, key="prover.key", resume=True)
     report = tp.verify("cifar.tproof", recipe=CifarResNet20(), policy=tp.Policy.bitwise())
     print(report.headline())
     report.write("cifar.html")

@@ -4,11 +4,10 @@ trainproof keygen --out prover.key
 TRAINPROOF_DATA=folder/of/cifar10_jpeg.npz python cifar_resnet20_loop.py
 trainproof verify cifar_loop.tproof --recipe cifar_resnet20_loop.py --policy bitwise
 
-Run it again after it was killed: it continues where the record ends.
+Killed? Run it again: it continues where the record ends.
 """
 
 import argparse
-import os
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +38,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     loader = DataLoader(cifar10("train"), batch_size=args.batch, shuffle=True, drop_last=True)
-    model = ResNet20()
+    model = tp.seeded(ResNet20, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(loader))
 
@@ -52,7 +51,7 @@ def main() -> None:
         data_loader=loader,
         every=args.every,
         key="prover.key",
-        resume=os.path.exists(OUT),
+        resume=True,
     ) as recording:
         for epoch in range(recording.completed_iterations, args.epochs):
             for x, y in loader:

@@ -4,10 +4,8 @@ trainproof keygen --out prover.key
 python digits_loop.py
 trainproof verify digits_loop.tproof --recipe digits_loop.py --policy bitwise
 
-Run it again after it was killed: it continues where the record ends.
+Killed? Run it again: it continues where the record ends.
 """
-
-import os
 
 import numpy as np
 import torch
@@ -38,9 +36,9 @@ with tp.record(  # 2
     data_loader=loader,
     every=20,
     key="prover.key",
-    resume=os.path.exists(OUT),
+    resume=True,
 ) as recording:
-    for epoch in range(recording.completed_iterations, EPOCHS):  # 3: 0, unless the run is resumed
+    for epoch in range(recording.completed_iterations, EPOCHS):  # 3: from 0, unless resumed
         for x, y in loader:
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x), y)

@@ -1,7 +1,9 @@
 """Door 1: a tiny transformer language model on the text that ships with Python. AdamW, dropout, warmup and cosine.
 
 trainproof keygen --out prover.key
-python text_transformer.py [--epochs 1] [--resume]
+python text_transformer.py [--epochs 1]
+
+Killed? Run it again: it continues where the record ends.
 """
 
 import argparse
@@ -29,9 +31,8 @@ class TextTransformer(tp.Recipe):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="continue a record that was cut off")
     args = parser.parse_args()
-    tp.train(TextTransformer(), out="text.tproof", epochs=args.epochs, every=50, key="prover.key", resume=args.resume)
+    tp.train(TextTransformer(), out="text.tproof", epochs=args.epochs, every=50, key="prover.key", resume=True)
     report = tp.verify("text.tproof", recipe=TextTransformer(), policy=tp.Policy.bitwise())
     print(report.headline())
     report.write("text.html")

@@ -4,12 +4,11 @@ trainproof keygen --out prover.key
 python text_transformer_loop.py
 trainproof verify text_loop.tproof --recipe text_transformer_loop.py --policy bitwise
 
-Run it again after it was killed: it continues where the record ends.
+Killed? Run it again: it continues where the record ends.
 """
 
 import argparse
 import math
-import os
 
 import torch
 from torch import nn
@@ -32,7 +31,7 @@ def main() -> None:
     text = python_text() if args.windows is None else python_text()[: 64 * args.windows + 1]
     loader = DataLoader(TextDataset(text, context=64), batch_size=32, shuffle=True, drop_last=True)
     steps = args.epochs * len(loader)
-    model = Transformer.tiny()
+    model = tp.seeded(Transformer.tiny, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
 
     def factor(step: int) -> float:
@@ -52,7 +51,7 @@ def main() -> None:
         data_loader=loader,
         every=50,
         key="prover.key",
-        resume=os.path.exists(OUT),
+        resume=True,
     ) as recording:
         for epoch in range(recording.completed_iterations, args.epochs):
             for batch in loader:
