@@ -44,8 +44,9 @@ class CifarResNet20(tp.Recipe):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--every", type=int, default=100)
     args = parser.parse_args()
-    tp.train(CifarResNet20(), out="cifar.tproof", epochs=args.epochs, every=100, key="prover.key", resume=True)
+    tp.train(CifarResNet20(), out="cifar.tproof", epochs=args.epochs, every=args.every, key="prover.key", resume=True)
     report = tp.verify("cifar.tproof", recipe=CifarResNet20(), policy=tp.Policy.bitwise())
     print(report.headline())
     report.write("cifar.html")
