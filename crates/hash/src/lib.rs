@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod dataset;
+mod distance;
 mod dtype;
 mod error;
 mod merkle;
@@ -15,6 +16,7 @@ mod value;
 
 pub use algorithm::{Algorithm, DIGEST_BYTES, Digest, PARALLEL_BYTES, update_blake3};
 pub use dataset::{Field, SECRET_BYTES, leaf, leaves_rows, salt};
+pub use distance::squared_distance;
 pub use dtype::item_size;
 pub use error::HashError;
 pub use merkle::{path, path_length, root, split_digests, verify};

@@ -8,6 +8,26 @@ use trainproof_hash::{Algorithm, TensorRef};
 use crate::convert::{digest, slice, value_error};
 use crate::pool;
 
+/// Sum of (a - b)^2 over two tensors, in binary64 and one fixed order of additions.
+///
+/// Args:
+///     dtype: "float32", "float64", "float16" or "bfloat16".
+///     a, b: uint8 arrays of shape (bytes,), contiguous, equally long.
+///
+/// Raises:
+///     ValueError: another dtype, or lengths that do not fit.
+#[pyfunction]
+pub(crate) fn squared_distance<'py>(
+    py: Python<'py>,
+    dtype: &str,
+    a: PyReadonlyArray1<'py, u8>,
+    b: PyReadonlyArray1<'py, u8>,
+) -> PyResult<f64> {
+    let (a, b) = (slice(&a)?, slice(&b)?);
+    py.detach(|| pool::run(a.len(), || trainproof_hash::squared_distance(dtype, a, b)))
+        .map_err(value_error)
+}
+
 /// Digest of one tensor (section 1).
 ///
 /// Args:

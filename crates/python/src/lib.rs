@@ -23,6 +23,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hashing::tensor_digest, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::tensor_digests, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::state_root, module)?)?;
+    module.add_function(wrap_pyfunction!(hashing::squared_distance, module)?)?;
     module.add_function(wrap_pyfunction!(merkle::salt, module)?)?;
     module.add_function(wrap_pyfunction!(merkle::leaf, module)?)?;
     module.add_function(wrap_pyfunction!(merkle::leaves_rows, module)?)?;
