@@ -10,6 +10,7 @@ export VIRTUAL_ENV := $(VENV)
 # One interpreter for every build, so that cargo and maturin share their artefacts.
 export PYO3_PYTHON := $(BIN)/python
 
+EXTENSION := src/trainproof/_core.abi3.so
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
 .DEFAULT_GOAL := help
@@ -28,9 +29,9 @@ $(VENV)/.env-stamp: pyproject.toml uv.lock | $(BIN)/uv
 	$(BIN)/uv sync --locked --inexact --all-extras --no-install-project
 	@touch $@
 
-build: $(VENV)/.build-stamp ## Build the Rust extension (release) into .venv
+build: $(EXTENSION) ## Build the Rust extension (release) into .venv
 
-$(VENV)/.build-stamp: pyproject.toml $(RUST_SOURCES) | $(VENV)/.env-stamp
+$(EXTENSION): $(VENV)/.env-stamp $(RUST_SOURCES)
 	$(BIN)/maturin develop --release --uv --quiet
 	@touch $@
 
