@@ -145,9 +145,9 @@ def says(report: Report) -> list[str]:
     units, steps, total = _covered(report)
     said = [
         "The record is whole: it was signed by the key below, and no byte has changed since.",
-        f"{units} of {len(report.units)} stretches ({steps:,} of {total:,} steps) were run again, with the verifier's "
-        "own copy of the recipe, and agree in every bit: weights, buffers, optimizer state, random generators, batches and "
-        "logged losses.",
+        f"{units} of {len(report.units)} stretches ({steps:,} of {total:,} steps) were run again, with the "
+        "verifier's own copy of the recipe, and agree in every bit: weights, buffers, optimizer state, random "
+        "generators, batches and logged losses.",
     ]
     if report.coverage == "all":
         said.append("There is no step that was not replayed.")
