@@ -1,6 +1,6 @@
 """Door 1 at a real size: ResNet-20 on CIFAR-10, with random crops and flips.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 TRAINPROOF_DATA=folder/of/cifar10_jpeg.npz python cifar_resnet20.py [--epochs 2]
 
 Killed? Run it again: it continues where the record ends.

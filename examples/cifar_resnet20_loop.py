@@ -1,6 +1,6 @@
 """Door 2 at a real size: your own ResNet-20 loop with crops and flips of the batch.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 TRAINPROOF_DATA=folder/of/cifar10_jpeg.npz python cifar_resnet20_loop.py
 trainproof verify cifar_loop.tproof --recipe cifar_resnet20_loop.py --policy bitwise
 

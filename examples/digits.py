@@ -1,6 +1,6 @@
 """Door 1: trainproof drives the loop. Trains a small CNN on scikit-learn's digits, and verifies the record.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 python digits.py [--epochs 3]
 
 Killed? Run it again: it continues where the record ends.

@@ -1,6 +1,6 @@
 """Door 2: your own loop, recorded. The three lines that are not ordinary PyTorch are marked.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 python digits_loop.py
 trainproof verify digits_loop.tproof --recipe digits_loop.py --policy bitwise
 

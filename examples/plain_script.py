@@ -1,8 +1,8 @@
 """An ordinary training script: it does not know trainproof.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 trainproof record --out plain.tproof --every 20 --key prover.key -- python plain_script.py --epochs 3
-trainproof verify plain.tproof --recipe plain_script.py --policy bitwise
+trainproof verify plain.tproof --recipe plain_script.py --policy bitwise -- --epochs 3
 """
 
 import argparse

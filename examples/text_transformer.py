@@ -1,6 +1,6 @@
 """Door 1: a tiny transformer language model on the text that ships with Python. AdamW, dropout, warmup and cosine.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 python text_transformer.py [--epochs 1]
 
 Killed? Run it again: it continues where the record ends.

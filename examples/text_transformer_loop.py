@@ -1,6 +1,6 @@
 """Door 2: your own language-model loop with AdamW, dropout, clipping, warmup and cosine.
 
-trainproof keygen --out prover.key
+trainproof keygen prover.key
 python text_transformer_loop.py
 trainproof verify text_loop.tproof --recipe text_transformer_loop.py --policy bitwise
 

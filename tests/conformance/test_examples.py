@@ -71,6 +71,7 @@ def workplace(tmp_path: Path, cifar: Path, monkeypatch: pytest.MonkeyPatch) -> P
     Signer.generate().save(tmp_path / "prover.key")
     monkeypatch.setenv(data.DATA_VARIABLE, str(cifar))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cifar / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "state"))  # where the ledger lies
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -120,17 +121,18 @@ def test_an_example_is_killed_continued_and_accepted(example: str, arguments: st
         assert "ACCEPT" in output
         assert out.replace(".tproof", ".html") in {p.name for p in workplace.iterdir()}
     else:
-        report = verify(record, recipe=EXAMPLES / example, policy=Policy.bitwise())
+        report = verify(record, recipe=EXAMPLES / example, arguments=command[1:], policy=Policy.bitwise())
         assert report.verdict is Verdict.ACCEPT, report.headline()
 
 
 def test_an_unmodified_script_is_recorded_by_the_launcher_and_accepted(workplace: Path) -> None:
     script = EXAMPLES / "plain_script.py"
     assert "trainproof" not in script.read_text().split('"""')[2]
-    cli = ["-m", "trainproof.cli"]
+    cli = ["-c", "import sys; from trainproof.cli import main; sys.exit(main())"]
     record = [*cli, *shlex.split("record --out plain.tproof --every 20 --key prover.key --")]
     finish(start(*record, "python", str(script), "--epochs", "1"))
-    output = finish(start(*cli, *shlex.split("verify plain.tproof --policy bitwise --recipe"), str(script)))
+    verify_it = [*cli, *shlex.split("verify plain.tproof --policy bitwise --recipe"), str(script)]
+    output = finish(start(*verify_it, "--", "--epochs", "1"))
     assert "ACCEPT" in output
 
 

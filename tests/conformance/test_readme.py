@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", README, re.DOTALL))
 HELP = re.findall(r"<!-- help:(.*?)-->\n```text\n(.*?)```", README, re.DOTALL)
+CLI = "import sys; from trainproof.cli import main; sys.exit(main())"
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
@@ -25,7 +26,13 @@ def run(*arguments: str, cwd: Path) -> str:
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "100"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
+            "XDG_DATA_HOME": str(cwd / "state"),
+        },
         check=False,
     )
     assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
@@ -35,7 +42,7 @@ def run(*arguments: str, cwd: Path) -> str:
 def command(line: str, cwd: Path) -> str:
     name, *arguments = shlex.split(line)
     assert name == "trainproof"
-    return run("-m", "trainproof.cli", *arguments, cwd=cwd)
+    return run("-c", CLI, *arguments, cwd=cwd)
 
 
 @pytest.fixture

@@ -43,15 +43,13 @@ def digits() -> TensorDataset:
 
 
 def data_folder(name: str = CIFAR10) -> Path:
-    """Return the folder that holds the archive ``name``: $TRAINPROOF_DATA, else ``../shared/data`` beside the working
-    directory or the source tree.
+    """Return the folder that holds the archive ``name``: one of $TRAINPROOF_DATA (separated as in PATH), else
+    ``../shared/data`` beside the working directory or the source tree.
 
     Raises DatasetError, saying where it looked, if there is none.
     """
-    chosen = os.environ.get(DATA_VARIABLE)
-    if chosen is not None:
-        folders = [Path(chosen)]
-    else:
+    folders = [Path(entry) for entry in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if entry]
+    if not folders:
         folders = [Path.cwd().parent / "shared" / "data", Path(__file__).parents[4] / "shared" / "data"]
     for folder in folders:
         if (folder / name).is_file():

@@ -219,7 +219,9 @@ def _replay(record: Path, arguments: list[str], start: int) -> tuple[float, floa
             salts=None,
         )
         began = time.perf_counter()
-        (result,) = replay_units(job, [unit], opened.commitment.environment, jobs=1, unit_seconds=3600.0)
+        (result,) = replay_units(
+            job, [unit], opened.commitment.environment, jobs=1, unit_seconds=3600.0, on_result=lambda _: None
+        )
         wall = time.perf_counter() - began
     if result.failure is not None:
         raise ReplayError(result.failure, name="replay")
