@@ -30,4 +30,5 @@ RESUMES = 20
 
 def table() -> dict[str, int]:
     """Return every limit by name."""
-    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
+    units = {"KIB", "MIB", "GIB"}
+    return {n: value for n, value in globals().items() if n.isupper() and isinstance(value, int) and n not in units}

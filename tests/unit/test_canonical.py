@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainproof import limits
 from trainproof.attest import canonical
 from trainproof.errors import LimitError, RecordError
-from trainproof.recording.format import ClosureFile, Mapping, PublicKey, Sequence, Tree
+from trainproof.recording.format import ClosureFile, Mapping, PublicKey, Real, Sequence, Tree
 
 FILE = ClosureFile(module="__main__", size=3, digest="0" * 64)
 ENCODED = canonical.encode(FILE)
@@ -102,3 +102,22 @@ def test_refuses_files_that_are_missing_links_folders_or_too_large(tmp_path: Pat
     for name in ("link", "missing", "."):
         with pytest.raises(RecordError, match="not a regular file"):
             canonical.read_bytes(tmp_path / name, 5)
+
+
+@given(st.floats())
+def test_every_float_has_its_one_spelling(number: float) -> None:
+    text = "nan" if number != number else number.hex()
+    assert canonical.decode(canonical.encode(Real(v=text)), Real, "number").v == text
+
+
+SPELLINGS = """
+0x1.8p+1 0x1.8000000000000p+01 0x1.0000000000000p-0 0x1.0000000000000p+1024 0x1.0000000000000p+9999 0x0.0p-0 0x0.0p+1
+0x1.0000000000000p-1023 0x0.8000000000000p+0 0X1.0000000000000P+0 +0x1.0000000000000p+0 1.0 -nan NaN infinity
+"""
+
+
+@pytest.mark.parametrize("text", SPELLINGS.split())
+def test_refuses_another_spelling_of_a_float(text: str) -> None:
+    for spelling in (text, "0x1.0000000000000p+0 ", "0x1.0000000000000p+0\n", ""):
+        with pytest.raises(RecordError, match="not a valid"):
+            canonical.decode(canonical.encode({"t": "f", "v": spelling}), Real, "number")
