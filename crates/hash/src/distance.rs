@@ -39,7 +39,7 @@ pub fn squared_distance(dtype: &str, a: &[u8], b: &[u8]) -> Result<f64, HashErro
     } else {
         a.chunks(bytes).zip(b.chunks(bytes)).map(sum).collect()
     };
-    Ok(parts.iter().sum())
+    Ok(parts.iter().fold(0.0, |sum, part| sum + part)) // sum() of nothing is -0.0
 }
 
 fn block(size: usize, read: fn(&[u8]) -> f64, a: &[u8], b: &[u8]) -> f64 {

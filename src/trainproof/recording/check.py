@@ -1,6 +1,6 @@
 """The preflight: is this training inside the support matrix? What is not is refused by name, with a mend.
 
-``require`` raises at the first finding; ``check_recipe`` and ``check_command`` list all of them for ``trainproof check``.
+``require`` raises at the first finding; ``check_recipe`` and ``launch.check_command`` list them for the command line.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def _model(access: StateAccess) -> list[Finding]:
         found.append(Finding("model", f"lies on several devices: {sorted(map(str, devices))}", "use one device"))
     for name, tensor in tensors:
         if tensor.is_complex() or tensor.layout is not torch.strided or tensor.is_quantized:
-            found.append(Finding(name, f"a {tensor.dtype} {tensor.layout} tensor is not supported", "use dense real tensors"))
+            found.append(
+                Finding(name, f"a {tensor.dtype} {tensor.layout} tensor is not supported", "use dense real tensors")
+            )
     for name, module in model.named_modules():
         if type(module).get_extra_state is not Module.get_extra_state:
             found.append(Finding(name or "model", "has extra state that is not a tensor", "keep it in a buffer"))
@@ -69,7 +71,9 @@ def _optimizer(access: StateAccess) -> list[Finding]:
     optimizer = access.optimizer
     kind = type(optimizer).__name__
     if kind not in OPTIMIZERS or not type(optimizer).__module__.startswith("torch.optim"):
-        found.append(Finding("optimizer", f"{kind} is not supported", f"use one of torch.optim's {', '.join(OPTIMIZERS)}"))
+        found.append(
+            Finding("optimizer", f"{kind} is not supported", f"use one of torch.optim's {', '.join(OPTIMIZERS)}")
+        )
     for option in ("capturable", "differentiable"):
         if any(group.get(option) for group in optimizer.param_groups):
             found.append(Finding("optimizer", f"{option}=True is not supported", f"leave {option} out"))
@@ -84,7 +88,9 @@ def _optimizer(access: StateAccess) -> list[Finding]:
         mend = "set requires_grad=False, or give them to the one optimizer: several optimizers are not supported"
         found.append(Finding(min(trained), "is trainable, but not by this optimizer", mend))
     if any(getattr(p, "_post_accumulate_grad_hooks", None) for g in optimizer.param_groups for p in g["params"]):
-        found.append(Finding("optimizer", "a step inside backward is not supported", "call optimizer.step() in the loop"))
+        found.append(
+            Finding("optimizer", "a step inside backward is not supported", "call optimizer.step() in the loop")
+        )
     return found
 
 
@@ -92,10 +98,14 @@ def _loader(loader: Any) -> list[Finding]:
     from torch.utils.data import DataLoader, IterableDataset
 
     if not isinstance(loader, DataLoader):
-        return [Finding("data_loader", f"a {type(loader).__name__} is not supported", "use torch.utils.data.DataLoader")]
+        return [
+            Finding("data_loader", f"a {type(loader).__name__} is not supported", "use torch.utils.data.DataLoader")
+        ]
     found = []
     if type(loader).__name__ == "StatefulDataLoader":
-        found.append(Finding("data_loader", "StatefulDataLoader is not supported", "use DataLoader: the record keeps its state"))
+        found.append(
+            Finding("data_loader", "StatefulDataLoader is not supported", "use DataLoader: the record keeps its state")
+        )
     if isinstance(loader.dataset, IterableDataset):
         found.append(Finding("dataset", "IterableDataset is not supported", "use a map-style dataset"))
     if loader.num_workers > 0 and not getattr(loader, "in_order", True):
@@ -141,7 +151,9 @@ def _one_step(loop: Any) -> list[Finding]:
         batch = next(iter(loop.loader))
         losses.append(loop.recipe.loss(loop.model, batch))
     if losses[0].dim() != 0 or not losses[0].requires_grad:
-        return [Finding("loss", "must be a scalar that depends on the parameters", "return e.g. cross_entropy(model(x), y)")]
+        return [
+            Finding("loss", "must be a scalar that depends on the parameters", "return e.g. cross_entropy(model(x), y)")
+        ]
     losses[0].backward()
     for name, parameter in loop.model.named_parameters():
         if parameter.grad is not None and parameter.grad.is_sparse:

@@ -1,7 +1,7 @@
 """The closure of a recipe: its entry file and every local module that it imports, found without running anything.
 
-A module is local if its source lies outside the installed distributions, the standard library and trainproof itself. The
-verifier computes the closure of its own copy by the same rule; equal digests mean equal code.
+A module is local if its source lies outside the installed distributions, the standard library and trainproof itself.
+The verifier computes the closure of its own copy by the same rule; equal digests mean equal code.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def undeclared(entry: Path) -> list[str]:
     found = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not file or not file.endswith(".py") or name == ENTRY:
+        if not file or not file.endswith(".py") or name == ENTRY or not Path(file).is_absolute():
             continue
         path = Path(file).resolve()
         inside = path.is_relative_to(entry.resolve().parent)

@@ -1,7 +1,7 @@
 """Commit to a dataset: one salted leaf a sample, before augmentation (docs/hashing.md section 4).
 
-``Augmented`` keeps randomness out of ``__getitem__``: it derives each sample's generator from (seed, iteration, index), so
-that any process, with any number of workers, makes the same augmented sample again.
+``Augmented`` keeps randomness out of ``__getitem__``: it derives each sample's generator from (seed, iteration,
+index), so that any process, with any number of workers, makes the same augmented sample again.
 """
 
 from __future__ import annotations

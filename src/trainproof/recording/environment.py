@@ -31,17 +31,17 @@ def _cpu() -> tuple[str, str]:
 
 
 def capture(packages: list[str] | None = None, device: str = "cpu") -> Environment:
-    """Return this process's environment; ``packages`` are the third-party modules whose versions matter to the recipe."""
+    """Return this process's environment; ``packages`` are third-party modules whose versions matter to it."""
     import numpy as np
     import torch
 
     vendor, model = _cpu()
     cuda = torch.cuda.is_available() and device.startswith("cuda")
-    cudnn = torch.backends.cudnn.version() if cuda else None
+    cudnn = torch.backends.cudnn.version() if cuda else None  # type: ignore[no-untyped-call]
     return Environment(
         trainproof=metadata.version("trainproof"),
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         numpy=np.__version__,
         packages=versions(packages or []),
         machine=platform.machine(),

@@ -14,13 +14,18 @@ from msgspec import Meta
 
 from trainproof import limits
 
-VERSION = 1
+VERSION: Final = 1
 PREDICATE_TYPE: Final = "https://trainproof.dev/attestation/proof-of-learning/v1"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-HexFloat = Annotated[str, Meta(pattern=r"^(-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}|-?0x0\.0p\+0|-?inf|nan)\Z")]
+# Exactly what float.hex() writes: one spelling a number, and none too large for a binary64.
+_EXPONENT = r"(\+(0|[1-9][0-9]{0,2}|10[01][0-9]|102[0-3])|-([1-9][0-9]{0,2}|10[01][0-9]|102[0-2]))"
+HexFloat = Annotated[
+    str,
+    Meta(pattern=rf"^(-?0x1\.[0-9a-f]{{13}}p{_EXPONENT}|-?0x0\.[0-9a-f]{{13}}p-1022|-?0x0\.0p\+0|-?inf|nan)\Z"),
+]
 Count = Annotated[int, Meta(ge=0, le=limits.STEPS)]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARACTERS)]
 Text = Annotated[str, Meta(max_length=4096)]  # free text: shown, never interpreted
@@ -130,11 +135,15 @@ class StateManifest(Part, frozen=True):
 
 
 class BatchLog(Part, frozen=True):
-    """A delivered batch: the loader iteration it belongs to, its sample indices, the digest of what was delivered."""
+    """A delivered batch: the loader iteration it belongs to, its sample indices, the digest of what was delivered.
+
+    ``dropped``: the loop left the iteration (``break``) without a backward pass over this batch.
+    """
 
     iteration: Count
     indices: list[Count]
     digest: Digest
+    dropped: bool = False
 
 
 class StepLog(Part, frozen=True):

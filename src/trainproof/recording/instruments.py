@@ -71,13 +71,13 @@ class Instruments:
         import torch
 
         original = torch.autograd.backward
-        log = self.watcher.log
+        watcher = self.watcher  # its log changes when a state is restored
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             first = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors))
             if first.numel() == 1:
                 # A copy: the loop may change its loss in place, and reading it now would wait for a GPU.
-                log.loss(first.detach().clone().reshape(()))
+                watcher.log.loss(first.detach().clone().reshape(()))
             return original(tensors, *args, **kwargs)
 
         torch.autograd.backward = backward
@@ -116,13 +116,10 @@ def discover(optimizer: torch.optim.Optimizer) -> tuple[list[Any], list[Any]]:
     from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
     from torch.optim.swa_utils import AveragedModel
 
-    objects = [o for o in gc.get_objects() if isinstance(o, (LRScheduler, ReduceLROnPlateau, AveragedModel))]
+    kinds = (LRScheduler, ReduceLROnPlateau, AveragedModel)
+    objects = [o for o in gc.get_objects() if issubclass(type(o), kinds)]  # isinstance() would wake lazy modules
     schedulers = [o for o in objects if getattr(o, "optimizer", None) is optimizer]
     driven = {id(inner) for s in schedulers for inner in getattr(s, "_schedulers", [])}
     parameters = {id(p) for g in optimizer.param_groups for p in g["params"]}
-    averaged = [
-        o
-        for o in objects
-        if isinstance(o, AveragedModel) and not parameters & {id(p) for p in o.parameters()}
-    ]
+    averaged = [o for o in objects if isinstance(o, AveragedModel) and not parameters & {id(p) for p in o.parameters()}]
     return [s for s in schedulers if id(s) not in driven], averaged

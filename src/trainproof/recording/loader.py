@@ -1,7 +1,8 @@
 """Tap a DataLoader: see each batch at delivery, with the indices it came from, without changing the user's loop.
 
-The instance's class is swapped for a subclass. Sampler output is not delivery (prefetching runs ahead, an early ``break``
-drops batches), so indices are queued where the sampler yields them and paired with batches where those are delivered.
+The instance's class is swapped for a subclass. Sampler output is not delivery (prefetching runs ahead, an early
+``break`` drops batches), so indices are queued where the sampler yields them and paired with batches where those are
+delivered.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Sink(Protocol):
 
 
 class LoaderTap:
-    """The tap on one loader. ``iteration`` counts ``iter(loader)`` from 0; ``position`` counts delivered batches in it."""
+    """The tap on one loader. ``iteration`` counts ``iter(loader)`` from 0, ``position`` its delivered batches."""
 
     def __init__(self, loader: torch.utils.data.DataLoader[Any], sink: Sink) -> None:
         self.loader, self.sink = loader, sink
@@ -63,7 +64,11 @@ class LoaderTap:
         def index_sampler(loader: Any) -> Any:
             return _IndexTap(original._index_sampler.fget(loader), tap)  # type: ignore[attr-defined]
 
-        swapped = type(f"Recorded{original.__name__}", (original,), {"__iter__": iterate, "_index_sampler": property(index_sampler)})
+        swapped = type(
+            f"Recorded{original.__name__}",
+            (original,),
+            {"__iter__": iterate, "_index_sampler": property(index_sampler)},
+        )
         self.loader.__class__ = swapped
 
     def detach(self) -> None:
@@ -91,7 +96,7 @@ class LoaderTap:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put the counters and the random states of the iteration's beginning back; the caller skips to the position."""
+        """Put back the counters and the random states of the iteration's beginning; the caller skips the rest."""
         self.iteration, self.position = int(state["iteration"]), int(state["position"])
         self.start_rng = state["rng"]
         self.start_generators = list(state["generators"])
@@ -105,16 +110,15 @@ class LoaderTap:
         for generator, state in zip(self.generators, self.start_generators, strict=True):
             generator.set_state(state)
 
-
     def redraw(self) -> Iterator[Any]:
         """Return what the loader's own sampler draws in the present iteration, from the position on.
 
-        Call it with the random states of the iteration's beginning. The loader draws a base seed for its workers whenever
-        it makes an iterator, before the sampler's first draw; persistent workers keep theirs.
+        Call it with the random states of the iteration's beginning. The loader draws a base seed for its workers
+        whenever it makes an iterator, before the sampler's first draw; persistent workers keep theirs.
         """
         import torch
 
-        inner = iter(self.original._index_sampler.fget(self.loader))  # type: ignore[attr-defined]
+        inner: Iterator[Any] = iter(self.original._index_sampler.fget(self.loader))  # type: ignore[attr-defined]
         if self.iteration == 0 or not self.loader.persistent_workers:
             torch.empty((), dtype=torch.int64).random_(generator=self.loader.generator)
         for _ in range(self.position):
@@ -131,7 +135,8 @@ class LoaderTap:
         self.queue = deque()
         self.override = list(self.redraw())
         states = [g.get_state() for g in self.generators]
-        inner = real()
+        inner = real()  # worker iterators ask the sampler twice, so the rest stays in place until here
+        self.override = None
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state)
         return inner
@@ -144,7 +149,7 @@ class _IndexTap:
         self.sampler, self.tap = sampler, tap
 
     def __iter__(self) -> Iterator[Any]:
-        drawn, self.tap.override = self.tap.override, None
+        drawn = self.tap.override
         return self._run(iter(self.sampler if drawn is None else drawn), self.tap.queue, self.tap.iteration)
 
     def _run(self, inner: Iterator[Any], queue: deque[list[int]], iteration: int) -> Iterator[Any]:
@@ -165,7 +170,10 @@ def as_indices(item: Any) -> list[int]:
         return [int(i.__index__()) for i in items]
     except AttributeError:
         raise UnsupportedError(
-            "the sampler must yield integers", name="sampler", value=item, mend="use a map-style dataset with integer indices"
+            "the sampler must yield integers",
+            name="sampler",
+            value=item,
+            mend="use a map-style dataset with integer indices",
         ) from None
 
 

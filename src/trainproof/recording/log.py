@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from trainproof.recording.format import BatchLog, Segment, StateManifest, StepLog, Tree
 from trainproof.recording.tree import hexfloat, to_tree
 
@@ -24,6 +26,7 @@ class SegmentLog:
         self.losses: list[Any] = []
         self._hypers: list[Tree] = []
         self._keys: dict[str, int] = {}
+        self._losses_before = 0
 
     @classmethod
     def starting_after(cls, segment: Segment) -> SegmentLog:
@@ -34,7 +37,15 @@ class SegmentLog:
 
     def batch(self, iteration: int, indices: list[int], digest: str) -> None:
         """Log a delivered batch."""
+        if self.batches and self.batches[-1].iteration != iteration:
+            self._mark_dropped()
+        self._losses_before = len(self.losses)
         self.batches.append(BatchLog(iteration=iteration, indices=indices, digest=digest))
+
+    def _mark_dropped(self) -> None:
+        """Mark the last batch if nothing went backward since it was delivered: its iteration was left."""
+        if self.batches and len(self.losses) == self._losses_before:
+            self.batches[-1] = msgspec.structs.replace(self.batches[-1], dropped=True)
 
     def loss(self, value: Any) -> None:
         """Log a loss: a number, or a detached scalar tensor that is read when the step is logged."""
@@ -49,14 +60,11 @@ class SegmentLog:
         losses = [hexfloat(float(x)) for x in self.losses]
         self.steps.append(StepLog(batches=self.batches, losses=losses, hyper=self._keys[key], skipped=skipped))
         self.batches, self.losses = [], []
-
-    def close(self, state: StateManifest, *, update_norm: float, stored: bool) -> Segment:
-        """Return the finished, unchained segment and begin the next."""
-        segment = self.finish()
-        return self.with_state(segment, state, update_norm=update_norm, stored=stored)
+        self._losses_before = 0
 
     def finish(self) -> Segment:
         """Return the segment without its state, and begin the next. Cheap: for the training thread."""
+        self._mark_dropped()
         empty = StateManifest(tensors=[], aliases=[], tree=to_tree(None, ""), root=ZERO)
         segment = Segment(
             version=1,
@@ -79,6 +87,4 @@ class SegmentLog:
     @staticmethod
     def with_state(segment: Segment, state: StateManifest, *, update_norm: float, stored: bool) -> Segment:
         """Return ``segment`` with its state filled in."""
-        import msgspec
-
         return msgspec.structs.replace(segment, state=state, update_norm=hexfloat(update_norm), stored=stored)

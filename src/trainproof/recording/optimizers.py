@@ -1,5 +1,5 @@
-"""Door 1's optimizers and learning-rate schedules: data from an allow-list, so that a verifier can recompute every step's
-hyperparameters without running anything (check V2).
+"""Door 1's optimizers and learning-rate schedules: data from an allow-list, so that a verifier can recompute every
+step's hyperparameters without running anything (check V2).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Schedule:
 
     def describe(self) -> dict[str, Any]:
         """Return the schedule as data."""
-        return {"schedule": type(self).__name__, **{k: v for k, v in vars(self).items()}}
+        return {"schedule": type(self).__name__, **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps; then ``end``."""
+    """Half a cosine from ``lr`` to ``end`` over ``epochs``, then ``end``; ``warmup`` linear steps come first."""
 
     epochs: float
     end: float = 0.0
@@ -71,7 +71,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """A straight line from ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps; then ``end``."""
+    """A straight line from ``lr`` to ``end`` over ``epochs``, then ``end``; ``warmup`` linear steps come first."""
 
     epochs: float
     end: float = 0.0
@@ -106,7 +106,7 @@ class Steps(Schedule):
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optimizer as data. ``lr`` is a number or a Schedule; ``no_decay`` exempts biases and norms from weight decay."""
+    """An optimizer as data. ``lr`` is a number or a Schedule; ``no_decay``: biases and norms do not decay."""
 
     lr: float | Schedule
     weight_decay: float = 0.0
@@ -130,7 +130,9 @@ class Optimizer:
         return self._torch([g for g in groups if g["params"]], self.schedule.at(0, steps_per_epoch))
 
     def _torch(self, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
-        raise RecipeError("is not an optimizer that can be used", name=type(self).__name__, mend="use SGD, Adam or AdamW")
+        raise RecipeError(
+            "is not an optimizer that can be used", name=type(self).__name__, mend="use SGD, Adam or AdamW"
+        )
 
     def set_step(self, optimizer: torch.optim.Optimizer, step: int, steps_per_epoch: int) -> None:
         """Set the learning rate of step ``step``."""

@@ -1,4 +1,4 @@
-"""The plan of a record: how many states, how large, and whether the disk and the memory hold them. Printed before step 0."""
+"""The plan of a record, printed before step 0: how many states, how large, and whether disk and memory hold them."""
 
 from __future__ import annotations
 
@@ -56,19 +56,20 @@ def state_bytes(access: StateAccess) -> int:
         copies = 0
     if options.get("amsgrad"):
         copies += 1
-    model = sum(t.numel() * t.element_size() for t in [*access.model.parameters(), *access.model.buffers()])
-    extra = 0
+    model: int = sum(t.numel() * t.element_size() for t in [*access.model.parameters(), *access.model.buffers()])
+    extra: int = 0
     for module in access.extra.values():
         if hasattr(module, "parameters"):
             extra += sum(t.numel() * t.element_size() for t in [*module.parameters(), *module.buffers()])
-    return model + extra + copies * sum(p.numel() * p.element_size() for p in trained)
+    moments: int = copies * sum(p.numel() * p.element_size() for p in trained)
+    return model + extra + moments
 
 
 def plan(access: StateAccess, path: Path, *, steps: int | None, every: int, keyframes: int) -> Plan:
-    """Return the plan. Raises PlanError if the record cannot fit: in full where ``steps`` is known, else three states."""
+    """Return the plan. Raises PlanError if the record cannot fit: in full if ``steps`` is known, else 3 states."""
     one, free = state_bytes(access), free_bytes(path)
     segments = None if steps is None else -(-steps // every)
-    stored = None if segments is None else 2 + segments // keyframes
+    stored = None if segments is None else 1 + -(-segments // keyframes)
     total = None if stored is None else stored * one
     found = Plan(one, segments, stored, total, _SNAPSHOTS * one, free)
     needed = 3 * one if total is None else total

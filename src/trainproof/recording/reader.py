@@ -1,4 +1,4 @@
-"""Read a record that may be hostile: sizes first, canonical JSON only, tensors by safetensors, no file that is not named.
+"""Read a record that may be hostile: sizes first, canonical JSON only, tensors by safetensors, known files only.
 
 Reading proves nothing: the verifier's checks (trainproof.verification.checks) compare what is read here.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES = "commitment.json", "dataset.leaves", "seal.json", "segments", "states"
-TEMPORARY = ".tmp-"  # prefix of files being written; ignored by readers, removed on resume
+TEMPORARY = "."  # prefix of files being written: ignored in a record that is not sealed, removed on resume
 
 
 def segment_name(index: int) -> str:
@@ -44,7 +44,9 @@ class Record:
         """Open the record at ``path``: commitment parsed, names of all files checked."""
         path = Path(path)
         if not path.is_dir():
-            raise RecordError("no record folder here", name=str(path), mend="give the folder that train or record wrote")
+            raise RecordError(
+                "no record folder here", name=str(path), mend="give the folder that train or record wrote"
+            )
         data = canonical.read_bytes(path / COMMITMENT, limits.COMMITMENT_BYTES)
         commitment = canonical.decode(data, Commitment, COMMITMENT)
         return cls(path, commitment, _count_segments(path))
@@ -88,7 +90,7 @@ class Record:
         return self.path / STATES / f"{segment_name(index)}.safetensors"
 
     def stored(self) -> list[int]:
-        """Return the indices of segments whose state's tensors are stored, ascending. Segment 0 and the last always are."""
+        """Return the indices of segments whose state is stored, ascending. Segment 0 and the last always are."""
         return [i for i in range(self._count) if self.segment(i).stored]
 
     def tensors(self, index: int, prefix: str = "") -> dict[str, torch.Tensor]:
@@ -103,13 +105,14 @@ class Record:
 def _count_segments(path: Path) -> int:
     """Return the number of segments after checking that the folder holds exactly the files that a record has."""
     expected_top = {COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES}
+    sealed = (path / SEAL).exists()
     for entry in path.iterdir():
-        if entry.name not in expected_top and not entry.name.startswith(TEMPORARY):
+        if entry.name not in expected_top and (sealed or not entry.name.startswith(TEMPORARY)):
             raise RecordError("is not part of a record", name=entry.name, mend="remove it or ask the prover")
     folder = path / SEGMENTS
     if not folder.is_dir() or folder.is_symlink() or (path / STATES).is_symlink():
         raise RecordError("missing, or a link", name=SEGMENTS)
-    names = sorted(e.name for e in folder.iterdir() if not e.name.startswith(TEMPORARY))
+    names = sorted(e.name for e in folder.iterdir() if sealed or not e.name.startswith(TEMPORARY))
     if not names or len(names) > limits.SEGMENTS:
         raise LimitError(f"must hold 1 to {limits.SEGMENTS} segments", name=SEGMENTS, value=len(names))
     for index, name in enumerate(names):

@@ -1,7 +1,7 @@
 """Door 1: a recipe is a class with a model, a dataset and a loss; everything else about it is data.
 
-``trainproof.train`` drives the loop. Initial weights, sample order and augmentation derive from one seed that the prover
-does not choose alone (``derive_seed``).
+``trainproof.train`` drives the loop. Initial weights, sample order and augmentation derive from one seed that the
+prover does not choose alone (``derive_seed``).
 """
 
 from __future__ import annotations
@@ -160,8 +160,10 @@ def source_of(recipe: Recipe) -> RecipeSource:
     except (TypeError, OSError):
         path = None
     if path is None or "<locals>" in cls.__qualname__ or not Path(path).is_file():
-        raise RecipeError("its source is not a file", name=cls.__name__, mend="define it at the top level of a .py file")
-    changed = {k: v for k, v in vars(recipe).items()}
+        raise RecipeError(
+            "its source is not a file", name=cls.__name__, mend="define it at the top level of a .py file"
+        )
+    changed = dict(vars(recipe))
     if changed:
         raise RecipeError(
             "instance attributes are not part of the recipe", name=cls.__name__, value=changed, mend="make a subclass"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from trainproof.errors import RecipeError, UsageError
 from trainproof.recording.check import require
 from trainproof.recording.closure import closure_of, undeclared
+from trainproof.recording.dataset import base_of
 from trainproof.recording.format import Parent
 from trainproof.recording.instruments import discover
 from trainproof.recording.reader import Record
-from trainproof.recording.dataset import base_of
 from trainproof.recording.run import Run, Start
 from trainproof.recording.state import StateAccess
 from trainproof.replay import session as sessions
@@ -50,11 +50,11 @@ def record(
 ) -> Recording:
     """Record the training that happens inside the ``with`` block into the folder ``out``.
 
-    ``recipe`` is the script itself (``__file__``): its source, local imports and arguments are committed, and a verifier
-    re-enters its own copy. ``every`` is the number of optimizer steps between states, ``key`` the prover's private key
-    file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state goes into
-    ``extra`` (modules, or objects with ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an unsealed
-    record is continued: skip the loader iterations that ``completed_iterations`` counts.
+    ``recipe`` is the script itself (``__file__``): its source, local imports and arguments are committed, and a
+    verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``key`` the prover's
+    private key file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state
+    goes into ``extra`` (modules, or objects with ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an
+    unsealed record is continued: skip the loader iterations that ``completed_iterations`` counts.
 
     Raises UnsupportedError, PlanError, ResumeError or RecipeError before anything is trained.
     """
@@ -78,9 +78,7 @@ def record(
             "is loaded but not imported by a plain import statement", name=missing[0], mend="import it at the top"
         )
     source = RecipeSource(path=str(entry.resolve()), qualname=None, arguments=sys.argv[1:])
-    start = Start(
-        out, base_of(data_loader.dataset), every=every, key=key, resume=resume, private=private, nonce=nonce
-    )
+    start = Start(out, base_of(data_loader.dataset), every=every, key=key, resume=resume, private=private, nonce=nonce)
     run = Run(
         start,
         source=source,
@@ -100,7 +98,7 @@ def record(
 
 
 class Recording:
-    """The context manager. ``path``, ``root`` and ``completed_iterations`` are for the user; in a replay they are empty."""
+    """The context manager. ``path``, ``root`` and ``completed_iterations`` are empty in a replay."""
 
     def __init__(self, run: Run | None, access: StateAccess, loader: torch.utils.data.DataLoader[Any]) -> None:
         self._run, self._access, self._loader = run, access, loader
@@ -124,7 +122,9 @@ class Recording:
             self._run.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         session = sessions.active()
         if session is not None:
             if kind is None:
@@ -142,7 +142,7 @@ def find_scaler() -> Any:
 
     import torch
 
-    found = [o for o in gc.get_objects() if isinstance(o, torch.amp.GradScaler) and o.is_enabled()]
+    found = [o for o in gc.get_objects() if issubclass(type(o), torch.amp.GradScaler) and o.is_enabled()]
     if len(found) > 1:
         raise UsageError(f"{len(found)} gradient scalers exist", name="scaler", mend="pass the one that is used")
     return found[0] if found else None

@@ -47,7 +47,7 @@ class _Item:
 
 
 class Recorder:
-    """The watcher that records. ``on_segment`` is called, on the writer's thread, with each segment that has been written."""
+    """The watcher that records. ``on_segment`` is called with each written segment, on the writer's thread."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Recorder:
         return self._resume.iteration if self._resume else 0
 
     def finish(self) -> None:
-        """Cut the final state, and wait until everything is on disk. Raises what went wrong in the writer, if not I/O."""
+        """Cut the final state, and wait until everything is on disk. Raises the writer's failure, if not I/O."""
         self.instruments.detach()
         try:
             if self.log.steps or self.log.batches:
@@ -142,7 +142,7 @@ class Recorder:
             if resume is None:
                 yield self._on_delivery(tap, indices, batch)
                 continue
-            # Sampling and fetching may have drawn random numbers: the state is set once more, as it was when it was cut.
+            # Sampling and fetching may have drawn random numbers: the state is set once more, as it was cut.
             self.access.restore(resume.segment.state, resume.tensors)
             resume = None
             self.instruments.delivered()
@@ -190,7 +190,7 @@ class Recorder:
                     f"trainproof: the record ends here, the training goes on: {error.strerror}: {self.writer.path}",
                     file=sys.stderr,
                 )
-            except BaseException as error:  # noqa: BLE001  (reported by finish(), on the training thread)
+            except BaseException as error:
                 self._failure = error
 
     def _write(self, item: _Item) -> None:

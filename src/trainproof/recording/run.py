@@ -17,7 +17,7 @@ from trainproof.errors import RecordError, ResumeError, UsageError
 from trainproof.recording import chain, dataset, plan
 from trainproof.recording.format import Closure, Commitment, Parent, Segment
 from trainproof.recording.parts import commit, parse_keep, parse_nonce
-from trainproof.recording.reader import COMMITMENT, SEGMENTS, Record
+from trainproof.recording.reader import COMMITMENT, LEAVES, SEGMENTS, STATES, TEMPORARY, Record
 from trainproof.recording.recipe import derive_seed
 from trainproof.recording.recorder import Recorder, Resume, final_sha256, now
 from trainproof.recording.self_replay import SelfReplays
@@ -64,7 +64,17 @@ class Start:
             raise UsageError("already there", name=str(self.path), mend="choose another folder, or resume it")
         seed = self.old.commitment.seed if self.old else None
         self.nonce = parse_nonce(nonce) if seed is None else (seed.source, seed.nonce)
+        self.leaves = b""
+        if base is not None:
+            self.commit_to(base)
+
+    def commit_to(self, base: Any) -> None:
+        """Read the whole base dataset and make its leaves."""
         self.leaves = dataset.leaves(base, self._secret())
+
+    def script_seed(self, closure: Closure) -> bytes:
+        """Return what seeds an unmodified script, whose dataset is not known before it runs."""
+        return bytes.fromhex(derive_seed("0" * 64, closure.digest, self.signer.public, self.every, self.nonce[1]))
 
     def _secret(self) -> bytes:
         """Return the salt secret: zero for a public dataset, else a file of mode 0600 beside the record."""
@@ -226,7 +236,9 @@ def seal(
         started=recorder.started,
         finished=now(),
     )
-    tell(f"sealed {path}: {record.segment(last).first_step + len(record.segment(last).steps)} steps, root {record.root}")
+    tell(
+        f"sealed {path}: {record.segment(last).first_step + len(record.segment(last).steps)} steps, root {record.root}"
+    )
     return Record.open(path)
 
 
@@ -234,7 +246,8 @@ def unfinished(path: Path) -> Record | None:
     """Return the unsealed record at ``path``, or None if it holds no state yet. Raises ResumeError if it is sealed."""
     folder = path / SEGMENTS
     if not (path / COMMITMENT).exists() or not folder.is_dir() or not any(folder.glob("0*.json")):
-        if path.exists() and any(e.name not in (SEGMENTS, "states", "dataset.leaves", COMMITMENT) and not e.name.startswith(".tmp-") for e in path.iterdir()):
+        ours = (SEGMENTS, STATES, LEAVES, COMMITMENT)
+        if path.exists() and any(e.name not in ours and not e.name.startswith(TEMPORARY) for e in path.iterdir()):
             raise ResumeError("is not a record", name=str(path), mend="choose another folder")
         return None
     record = Record.open(path)
@@ -245,7 +258,8 @@ def unfinished(path: Path) -> Record | None:
 
 def first_difference(a: Commitment, b: Commitment) -> str | None:
     """Return the name of the first field in which two commitments differ, or None."""
-    x, y = msgspec.to_builtins(a), msgspec.to_builtins(b)
+    x: dict[str, Any] = msgspec.to_builtins(a)
+    y: dict[str, Any] = msgspec.to_builtins(b)
     if x == y:
         return None
     for field, value in x.items():

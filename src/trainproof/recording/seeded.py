@@ -46,11 +46,11 @@ def _mode(seed: bytes) -> Any:
 
     aten = torch.ops.aten
 
-    class SeededFills(TorchDispatchMode):
+    class SeededFills(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Counts fills; fill c is stream (seed, 'fill', c)."""
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self.count = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -58,7 +58,16 @@ def _mode(seed: bytes) -> Any:
             base = func.overloadpacket
             if base in (aten.uniform_, aten.normal_, aten.random_, aten.bernoulli_):
                 return self.fill(base, args, kwargs)
-            if base in (aten.rand, aten.randn, aten.randint, aten.randperm, aten.normal, aten.bernoulli, aten.rand_like, aten.randn_like):
+            if base in (
+                aten.rand,
+                aten.randn,
+                aten.randint,
+                aten.randperm,
+                aten.normal,
+                aten.bernoulli,
+                aten.rand_like,
+                aten.randn_like,
+            ):
                 return self.create(func, base, args, kwargs)
             if torch.Tag.nondeterministic_seeded in func.tags:
                 raise UnsupportedError(

@@ -1,6 +1,6 @@
 """The prover's own test that the record replays: its first unit while it trains, its last one before the seal.
 
-A record that its own machine cannot replay is worth little; the prover should hear of it after one unit, not at the end.
+A record that its own machine cannot replay is worth little; the prover should hear of it after one unit.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class SelfReplays:
         except (TrainproofError, OSError) as error:
             detail = str(error)
         if outcome != "bitwise":
-            self.tell(f"NOT REPLAYABLE: segment {end} replayed by this machine: {outcome} {detail}; verdicts will be L0")
+            self.tell(
+                f"NOT REPLAYABLE: segment {end} replayed by this machine: {outcome} {detail}; verdicts will be L0"
+            )
         self._results.append(self_replay_result(end, outcome, detail))
 
     def _replay(self, end: int) -> UnitResult:
@@ -76,7 +78,7 @@ class SelfReplays:
                 salts=str(secret.resolve()) if record.commitment.dataset.private else None,
             )
             unit = Unit(kind="replay", start=start, end=end, perturb=0)
-            (result,) = replay_units(job, [unit], record.commitment.environment, jobs=1, unit_seconds=24 * 3600.0)
+            (result,) = replay_units(job, [unit], record.commitment.environment, 1, 24 * 3600.0, lambda _: None)
         return result
 
 

@@ -86,7 +86,8 @@ def memory_order(tensor: torch.Tensor, name: str) -> list[int] | None:
     """
     if tensor.is_contiguous():
         return None
-    order = sorted(range(tensor.dim()), key=lambda d: (-tensor.stride(d), d))
+    strides = tensor.stride()
+    order = sorted(range(tensor.dim()), key=lambda d: (-strides[d], d))
     if not tensor.permute(order).is_contiguous():
         raise UnsupportedError(
             "has gaps or overlaps in memory", name=name, mend="make it contiguous() before recording"
@@ -124,7 +125,7 @@ class Pool:
 
 @dataclass
 class StateAccess:
-    """The live objects whose state is recorded. ``loader_state`` is a callable: (tensors) -> tree of the loader's position."""
+    """The live objects whose state is recorded. The loader's position is given to ``capture``."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
@@ -290,9 +291,10 @@ def rng_state() -> dict[str, Any]:
     import torch
 
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    legacy: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = legacy
     cuda = []
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         cuda = [torch.cuda.get_rng_state(d) for d in range(torch.cuda.device_count())]
     return {
         "torch": torch.get_rng_state(),

@@ -45,10 +45,10 @@ def train(
 ) -> Record:
     """Train ``recipe`` (an instance, or ``file.py:Class``) for ``epochs`` passes and record it into the folder ``out``.
 
-    ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``key`` is the
-    prover's private key file. ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed
-    freely chosen'. ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the record whose
-    final model this one starts from. ``progress(step, steps, loss)`` is called after every step.
+    ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``key`` is
+    the prover's private key file. ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say
+    'seed freely chosen'. ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the
+    record whose final model this one starts from. ``progress(step, steps, loss)`` is called after every step.
 
     Returns the sealed record. Raises RecipeError, UnsupportedError, PlanError, ResumeError before anything is trained.
     """
@@ -117,10 +117,10 @@ class Loop:
         _seed_generators(seed)
         self.batches = SeededBatches(seed, len(dataset), recipe.batch_size, recipe.drop_last)
         self.steps_per_epoch = recipe.steps_per_epoch(len(dataset))
-        augmented = dataset if recipe.augment is None else data.Augmented(dataset, recipe.augment, seed)
+        augmented: Any = dataset if recipe.augment is None else data.Augmented(dataset, recipe.augment, seed)
         self.loader: DataLoader[Any] = DataLoader(
             augmented,
-            batch_sampler=self.batches,  # type: ignore[arg-type]
+            batch_sampler=self.batches,
             num_workers=recipe.workers,
             persistent_workers=recipe.workers > 0,
             generator=torch.Generator().manual_seed(0),
@@ -131,12 +131,12 @@ class Loop:
         if recipe.ema is not None:
             from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-            extra["ema"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+            extra["ema"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
         self.access = StateAccess(model, self.optimizer, [], None, extra)
         require(self.access, self.loader)
 
     def run(self, epochs: range, step: int, steps: int, progress: Callable[[int, int, float], None] | None) -> None:
-        """Train the passes in ``epochs``; ``step`` is the first step's number. Gradients carry over from pass to pass."""
+        """Train the passes in ``epochs``; ``step`` is the first step's number. Gradients carry over."""
         import torch
 
         recipe, model, optimizer = self.recipe, self.model, self.optimizer
@@ -149,8 +149,10 @@ class Loop:
                 with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                     loss = recipe.loss(model, batch)
                 if loss.dim() != 0:
-                    raise RecipeError("loss() must return a scalar", name=type(recipe).__name__, value=tuple(loss.shape))
-                (loss / recipe.accumulate if recipe.accumulate > 1 else loss).backward()
+                    raise RecipeError(
+                        "loss() must return a scalar", name=type(recipe).__name__, value=tuple(loss.shape)
+                    )
+                torch.autograd.backward(loss / recipe.accumulate if recipe.accumulate > 1 else loss)
                 gathered += 1
                 if gathered < recipe.accumulate:
                     continue

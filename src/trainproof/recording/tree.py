@@ -1,7 +1,7 @@
 """Python values to and from the record's typed trees; tensors go aside, by name.
 
-Only plain data has a tree: str, int, float, bool, None, list, tuple, dict and tensors. Anything else is refused by its path,
-so that no state is silently left out.
+Only plain data has a tree: str, int, float, bool, None, list, tuple, dict and tensors. Anything else is refused by its
+path, so that no state is silently left out.
 """
 
 from __future__ import annotations

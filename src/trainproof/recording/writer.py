@@ -1,6 +1,6 @@
 """Write a record: every file under a temporary name, synced, renamed, its folder synced. A torn record is never seen.
 
-The verifier never imports this file. Tests and attacks use it to chain and sign what an honest recorder would not write.
+The verifier never imports this file. Attacks use it to chain and sign what an honest recorder would not write.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainproof.attest.keys import Signer
 
 # Kept free on disk, so that a record that fills it can still be signed.
-RESERVE = f"{TEMPORARY}reserve"
+RESERVE = ".reserve"
 _RESERVE_BYTES = 1 << 18
 _DTYPES = {
     "float64": "F64",
@@ -57,7 +57,11 @@ def safetensors_header(manifest: StateManifest) -> bytes:
         size = itemsize(entry.dtype)
         for n in entry.shape:
             size *= n
-        header[entry.name] = {"dtype": _DTYPES[entry.dtype], "shape": entry.shape, "data_offsets": [offset, offset + size]}
+        header[entry.name] = {
+            "dtype": _DTYPES[entry.dtype],
+            "shape": entry.shape,
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)

@@ -1,4 +1,4 @@
-"""Replay by re-entry: the recipe runs as it always does, and its loader feeds it the recorded batches from a recorded state.
+"""Replay by re-entry: the recipe runs as it always does; its loader feeds it recorded batches from a recorded state.
 
 ``trainproof.record`` and ``trainproof.train`` ask ``active()``; inside a worker they attach a ``Session`` instead of a
 recorder. The session ends the recipe by raising ``Finished`` as soon as the last state is there.
@@ -53,7 +53,7 @@ def perturbed(seed: bytes) -> bytes:
 
 
 class Session:
-    """One unit. ``opened`` is shared by a worker's units: a sample that was compared with its leaf once is not read again."""
+    """One unit. ``opened`` is shared by a worker's units: a sample is compared with its leaf once."""
 
     def __init__(self, record: Record, unit: Unit, leaves: bytes, secret: bytes, opened: set[int]) -> None:
         self.record, self.unit = record, unit
@@ -148,9 +148,7 @@ class Session:
         from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
         loader = tap.loader
-        fetcher = _MapDatasetFetcher(
-            loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last
-        )
+        fetcher = _MapDatasetFetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
         for item in sampler:
             indices = as_indices(item)
             if self.unit.kind == "initial":
@@ -166,7 +164,11 @@ class Session:
                 break  # the recorded loop left this iteration here
             if indices != batch.indices and self.bad_order is None:
                 self.bad_order = (tap.iteration, tap.position)
-            yield self._deliver(tap, batch, fetcher, isinstance(item, (list, tuple)))
+            delivered = self._deliver(tap, batch, fetcher, isinstance(item, (list, tuple)))
+            if batch.dropped:
+                # The recorded loop took this batch and broke out, by a counter that re-entry cannot set: so do it here.
+                break
+            yield delivered
         self._exhausted = self._next == len(self._pending) and self._reaches_the_end
 
     def _stays_here(self, tap: LoaderTap) -> bool:
@@ -196,7 +198,8 @@ class Session:
 
     def _begin(self) -> None:
         """Load the state again, just before the first batch: fetching and sampling may have drawn random numbers."""
-        assert self.access is not None and self._instruments is not None
+        assert self.access is not None
+        assert self._instruments is not None
         segment, tensors = self._start()
         self.access.restore(segment.state, tensors)
         self._before = Snapshot(tensors, {}, [], segment.state.tree)
@@ -228,7 +231,8 @@ class Session:
 
     def _capture(self) -> None:
         """Cut the state, as the recorder does, and keep what it would have written."""
-        assert self.access is not None and self._instruments is not None
+        assert self.access is not None
+        assert self._instruments is not None
         if self._running:
             self.step_seconds += time.perf_counter() - self._running
         finished = self.log.finish()

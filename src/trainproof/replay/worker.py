@@ -1,7 +1,7 @@
-"""A replay process: ``python -m trainproof.replay.worker``. Job line in, Ready line out; then a UnitResult for every Unit.
+"""A replay process, ``python -m trainproof.replay.worker``: Job line in, Ready line out; a UnitResult for every Unit.
 
-It runs the verifier's own recipe, confined by ``trainproof.replay.sandbox``, and decides nothing. What the recipe prints
-goes to standard error.
+It runs the verifier's own recipe, confined by ``trainproof.replay.sandbox``, and decides nothing. What the recipe
+prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Worker:
             failure = str(error)
         except SystemExit as error:
             failure = f"the recipe exited with {shorten(error.code)}"
-        except Exception as error:  # noqa: BLE001  (the recipe's own failure is a result)
+        except Exception as error:
             failure = f"{type(error).__name__}: {shorten(str(error))}"
         finally:
             session.detach()
@@ -198,7 +198,7 @@ class _perturbed_seeds:
         import numpy as np
         import torch
 
-        self._saved = (torch.manual_seed, np.random.seed, random.seed, torch.Generator.manual_seed)
+        self._saved = (torch.manual_seed, np.random.seed, random.seed)
         if self.number == 0:
             return
 
@@ -208,7 +208,7 @@ class _perturbed_seeds:
             digest = hashlib.sha256(f"{seed!r}:{self.number}".encode()).digest()
             return int.from_bytes(digest[:4], "little")
 
-        torch_seed, numpy_seed, python_seed, _ = self._saved
+        torch_seed, numpy_seed, python_seed = self._saved
         torch.manual_seed = lambda seed: torch_seed(shift(seed))
         np.random.seed = lambda seed=None: numpy_seed(shift(seed))
         random.seed = lambda a=None, version=2: python_seed(shift(a), version)
@@ -222,7 +222,7 @@ class _perturbed_seeds:
         import numpy as np
         import torch
 
-        torch.manual_seed, np.random.seed, random.seed, _ = self._saved
+        torch.manual_seed, np.random.seed, random.seed = self._saved
 
 
 if __name__ == "__main__":
