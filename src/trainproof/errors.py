@@ -1,8 +1,8 @@
 """Every exception that crosses the public API, by whose turn it is to act.
 
-Each carries the offending ``name`` and ``value`` where there is one, and a ``mend``: what to do instead. ``str(error)`` is
-one line, fit for a terminal. ``exit_code`` is the command line's documented code: 1 refuted, 2 usage, 3 inconclusive,
-4 input or output.
+Each carries the offending ``name`` and ``value`` where there is one, and a ``mend``: what to do instead.
+``str(error)`` is one line, fit for a terminal. ``exit_code`` is the command line's documented code: 1 refuted,
+2 usage, 3 inconclusive, 4 input or output.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainproof.recording.format import HexFloat, Part, Segment, StateManifest
+from trainproof.recording.format import HexFloat, LoaderSpec, OptimizerSpec, Parameter, Part, Segment, StateManifest
 
 
 class RecipeSource(Part, frozen=True):
@@ -68,6 +68,14 @@ class TensorSummary(Part, frozen=True):
     digest: str
 
 
+class Made(Part, frozen=True):
+    """What the verifier's own recipe declares, as the commitment has it: for comparison with the committed parts."""
+
+    model: list[Parameter]
+    optimizer: OptimizerSpec
+    loader: LoaderSpec
+
+
 class UnitResult(Part, frozen=True):
     """One answer. ``segments`` are the replayed segments (start, end], as a recorder would have written them, with
     empty chain values of zeros; comparing them with the record's is the verifier's part. For 'initial', one segment 0.
@@ -75,7 +83,11 @@ class UnitResult(Part, frozen=True):
     ``opened`` samples were hashed against the dataset's leaves; ``bad_samples`` did not match; ``bad_order`` names the
     first iteration and position whose indices the recipe's own sampler would not have drawn. ``errors`` compares the
     end state with the recorded one where they differ and the latter is stored. ``failure`` is why the recipe did not
-    get there.
+    get there; ``refuted`` if that contradicts the record (it cannot be restored into the recipe, or the recipe takes
+    another course) and is not the process's own trouble. ``made`` is for 'initial' with ``perturb`` 0.
+
+    An 'initial' unit leaves the model's tensors (names as in the manifest, row-major) in the job's scratch folder, as
+    ``initial_file(perturb)``.
     """
 
     unit: Unit
@@ -89,6 +101,8 @@ class UnitResult(Part, frozen=True):
     step_seconds: float
     failure: str | None
     layers: list[str]
+    refuted: bool = False
+    made: Made | None = None
 
 
 class Ready(Part, frozen=True):
@@ -96,6 +110,11 @@ class Ready(Part, frozen=True):
 
     environment: dict[str, str]
     layers: list[str]
+
+
+def initial_file(perturb: int) -> str:
+    """Return the name of the safetensors file that an 'initial' unit leaves in scratch."""
+    return f"initial-{perturb}.safetensors"
 
 
 Manifest = StateManifest

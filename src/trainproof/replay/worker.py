@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from trainproof import limits
 from trainproof.attest import canonical
-from trainproof.errors import TrainproofError, shorten
-from trainproof.replay.job import Job, Ready, TensorError, TensorSummary, Unit, UnitResult
+from trainproof.errors import RecordError, ReplayError, SandboxError, TrainproofError, shorten
+from trainproof.replay.job import Job, Ready, TensorError, TensorSummary, Unit, UnitResult, initial_file
 
 
 def main() -> int:
@@ -29,7 +29,11 @@ def main() -> int:
     from trainproof.replay import sandbox
 
     readable = [Path(p) for p in job.readable]
-    layers = [] if job.sandbox == "off" else sandbox.enter(job.sandbox, readable, Path(job.scratch), job.memory_bytes)
+    try:
+        layers = sandbox.enter(job.sandbox, readable, Path(job.scratch), job.memory_bytes)
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        return SandboxError.exit_code
     worker = Worker(job, layers)
     _send(channel, worker.ready())
     while line := _line(stdin):
@@ -80,14 +84,15 @@ class Worker:
         session = sessions.Session(self.record, unit, self.leaves, self.secret, self.opened)
         sessions.activate(session)
         failure: str | None = None
+        refuted = False
         try:
             with _perturbed_seeds(unit.perturb):
                 self._enter(session)
-            failure = "the recipe ended without training"
+            failure, refuted = "the recipe ended without training", True
         except sessions.Finished:
             pass
         except TrainproofError as error:
-            failure = str(error)
+            failure, refuted = str(error), isinstance(error, (RecordError, ReplayError))
         except SystemExit as error:
             failure = f"the recipe exited with {shorten(error.code)}"
         except Exception as error:
@@ -95,6 +100,8 @@ class Worker:
         finally:
             session.detach()
             sessions.activate(None)
+        if unit.kind == "initial" and session.final is not None:
+            _leave_model(session, Path(self.job.scratch) / initial_file(unit.perturb))
         return UnitResult(
             unit=unit,
             segments=session.results,
@@ -107,6 +114,8 @@ class Worker:
             step_seconds=session.step_seconds,
             failure=failure,
             layers=self.layers,
+            refuted=refuted,
+            made=session.made if unit.kind == "initial" and unit.perturb == 0 else None,
         )
 
     def _enter(self, session: Any) -> None:
@@ -120,7 +129,7 @@ class Worker:
             reenter(load_recipe(f"{path}:{recipe.qualname}"), session)
             return
         sys.argv = [str(path), *recipe.arguments]
-        sys.path[0] = str(path.parent)
+        sys.path.insert(0, str(path.parent))
         if door == "script":
             from trainproof.recording.launch import run_script
 
@@ -166,6 +175,13 @@ def _tensor_error(name: str, replayed: Any, recorded: Any, before: Any) -> Tenso
         cosine=(1.0 - float(a @ b) / norms if norms else math.nan).hex(),
         relative=(l2 / moved if moved else math.inf if l2 else 0.0).hex(),
     )
+
+
+def _leave_model(session: Any, path: Path) -> None:
+    """Write the built model's tensors for the verifier's statistics."""
+    from safetensors.torch import save_file
+
+    save_file({name: t for name, t in session.final.tensors.items() if name.startswith("model/")}, str(path))
 
 
 def _summaries(session: Any) -> list[TensorSummary]:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Outcome(Enum):
-    """Of a check: PASS, FAIL (refuted), INCONCLUSIVE (could not be decided), SKIPPED (the policy does not ask for it)."""
+    """Of a check: PASS, FAIL (refuted), INCONCLUSIVE (could not be decided), SKIPPED (not asked for)."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True)
 class UnitRow:
-    """One stretch between stored states, for the table and the plots. ``chosen`` says why it was replayed, or is empty."""
+    """One stretch between stored states, for the table and the plots. ``chosen``: why it was replayed, or empty."""
 
     start: int
     end: int
@@ -87,7 +87,9 @@ class Report:
     nonce: str
     root: str  # the record's final chain value
     prover: str  # key id
-    facts: dict[str, str] = field(default_factory=dict)  # recipe, dataset, environment: label to value, shown as they are
+    facts: dict[str, str] = field(
+        default_factory=dict
+    )  # recipe, dataset, environment: label to value, shown as they are
     caveats: tuple[str, ...] = ()  # what this verdict does not say
     algorithm2: dict[str, Any] = field(default_factory=dict)  # outcome of the paper's Algorithm 2, shown beside
     started: str = ""
@@ -109,7 +111,7 @@ class Report:
             return f"ACCEPT, level L{self.level} ({self.comparison}, {self.coverage})"
         check = self.failed
         if check is None:
-            return self.verdict.value
+            return str(self.verdict.value)
         where = "" if check.segment is None else f", segment {check.segment}"
         return f"{self.verdict.value}: {check.id} {check.title}{where}: {check.evidence}"
 
