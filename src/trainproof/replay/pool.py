@@ -1,23 +1,23 @@
 """Run replay units in worker processes that may hang, crash, flood their output or lie about what they are.
 
 A worker gets its own process group, an environment of named variables only, one line of input at a time, and a limit on
-every line it answers. Whatever goes wrong in it is a failure of its unit, never an exception and never a wait without end.
+every line it answers. Whatever goes wrong in it is a failure of its unit, never an exception and never a wait without
+end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from trainproof import limits
 from trainproof.attest import canonical
@@ -51,7 +51,9 @@ def variables(environment: Environment, scratch: Path) -> dict[str, str]:
     Raises UsageError if the record names a setting that is not on the lists of allowed values.
     """
     if environment.cpu_capability not in CAPABILITIES:
-        raise UsageError("is not a setting that can be replayed", name="cpu_capability", value=environment.cpu_capability)
+        raise UsageError(
+            "is not a setting that can be replayed", name="cpu_capability", value=environment.cpu_capability
+        )
     if environment.onednn_isa.upper() not in ONEDNN_ISAS:
         raise UsageError("is not a setting that can be replayed", name="onednn_isa", value=environment.onednn_isa)
     if not 1 <= environment.threads <= limits.THREADS:
@@ -105,14 +107,23 @@ def replay_units(
 ) -> list[UnitResult]:
     """Replay ``units`` in ``jobs`` processes and return their results in the order given.
 
-    ``on_result`` is called with each result, one at a time, from other threads; if it returns something true, units that
-    have not been started are left out, and every unit before the one it saw has been. ``on_ready`` is called with each
-    worker's Ready line. A unit takes at most ``unit_seconds``; a crash, a timeout or an unreadable answer is a result with
-    ``failure``. Raises SandboxError if a worker cannot be confined as the job asks, and whatever a callback raises.
+    ``on_result`` is called with each result, one at a time, from other threads; if it returns something true, units
+    that have not been started are left out, and every unit before the one it saw has been. ``on_ready`` is called
+    with each worker's Ready line. A unit takes at most ``unit_seconds``; a crash, a timeout or an unreadable answer
+    is a result with ``failure``. Raises SandboxError if a worker cannot be confined as the job asks, and whatever a
+    callback raises.
     """
     scratch = Path(job.scratch)
     shared = _Shared(
-        job, variables(environment, scratch), command, unit_seconds, on_result, on_ready, list(units), [], threading.Lock()
+        job,
+        variables(environment, scratch),
+        command,
+        unit_seconds,
+        on_result,
+        on_ready,
+        list(units),
+        [],
+        threading.Lock(),
     )
     workers = [_Runner(shared) for _ in range(max(1, min(jobs, len(units))))]
     threads = [threading.Thread(target=worker.run, name=f"replay-{i}") for i, worker in enumerate(workers)]
@@ -145,8 +156,7 @@ class _Runner:
     def __init__(self, shared: _Shared) -> None:
         self.shared = shared
         self.process: subprocess.Popen[bytes] | None = None
-        self._stderr: IO[bytes] | None = None
-        self._buffer = bytearray()
+        self._output, self._errors = bytearray(), bytearray()
         self._killed = False
         self._lock = threading.Lock()
 
@@ -166,7 +176,8 @@ class _Runner:
         """End the process and everything it started, now and for good."""
         with self._lock:
             self._killed = True
-            self._signal(signal.SIGKILL)
+            if self.process is not None:
+                _end_group(self.process)
 
     def _attempt(self, unit: Unit) -> UnitResult:
         began = time.perf_counter()
@@ -186,7 +197,7 @@ class _Runner:
 
     def _start(self) -> None:
         """Start a worker unless one is there, and wait for its Ready line."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self._exit_code(0.0) is None:
             return
         self._close()
         shared = self.shared
@@ -195,12 +206,11 @@ class _Runner:
         with self._lock:
             if self._killed:
                 raise _Broken("stopped")
-            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
             self.process = subprocess.Popen(
                 shared.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._stderr,
+                stderr=subprocess.PIPE,
                 env=shared.environment,
                 cwd=shared.job.scratch,
                 start_new_session=True,
@@ -209,8 +219,7 @@ class _Runner:
         self._write(canonical.encode(shared.job))
         line = self._line(time.monotonic() + START_SECONDS)
         if line is None:
-            code = self.process.wait()
-            if code == SandboxError.exit_code:
+            if self._exit_code(5.0) == SandboxError.exit_code:
                 raise SandboxError(self._last_words(), name="sandbox")
             with shared.lock:
                 shared.failed_starts += 1
@@ -222,72 +231,105 @@ class _Runner:
                 shared.on_ready(ready)
 
     def _write(self, data: bytes) -> None:
-        assert self.process is not None and self.process.stdin is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(data + b"\n")
         except BrokenPipeError:
             raise _Broken(self._obituary()) from None
 
     def _line(self, deadline: float) -> bytes | None:
-        """Return the next line of output without its end; None if the process ended. Raises _Broken when it is too late."""
-        assert self.process is not None and self.process.stdout is not None
+        """Return the next line of output without its end; None if the process ended. Raises _Broken when it is too
+        late.
+        """
+        assert self.process is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        searched = 0
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
+            selector.register(self.process.stderr, selectors.EVENT_READ)
             while True:
-                end = self._buffer.find(b"\n")
+                end = self._output.find(b"\n", searched)
                 if end >= 0:
-                    line = bytes(self._buffer[:end])
-                    del self._buffer[: end + 1]
+                    line = bytes(self._output[:end])
+                    del self._output[: end + 1]
                     return line
-                if len(self._buffer) > limits.WORKER_LINE_BYTES:
+                searched = len(self._output)
+                if searched > limits.WORKER_LINE_BYTES:
                     raise _Broken(f"it answered more than {limits.WORKER_LINE_BYTES} bytes")
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or not selector.select(remaining):
-                    raise _Broken("it took longer than the policy's sandbox.unit_seconds")
-                chunk = os.read(self.process.stdout.fileno(), _READ_BYTES)
-                if not chunk:
-                    return None
-                self._buffer += chunk
+                ready = selector.select(remaining) if remaining > 0 else []
+                if not ready:
+                    raise _Broken("it took longer than it may (sandbox.unit_seconds)")
+                for key, _ in ready:
+                    chunk = os.read(key.fd, _READ_BYTES)
+                    if key.fileobj is self.process.stderr:
+                        self._heard(chunk)
+                    elif chunk:
+                        self._output += chunk
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                        if key.fileobj is self.process.stdout:
+                            return None
+
+    def _heard(self, chunk: bytes) -> None:
+        """Keep the end of what the process writes to standard error."""
+        self._errors += chunk
+        del self._errors[:-_STDERR_BYTES]
+
+    def _exit_code(self, seconds: float) -> int | None:
+        """Return the process's exit code (negative: a signal) without reaping it, so that its group can still be
+        killed.
+        """
+        assert self.process is not None
+        deadline = time.monotonic() + seconds
+        while True:
+            found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if found is not None:
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.01)
 
     def _obituary(self) -> str:
-        assert self.process is not None
-        try:
-            code = self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            return "it closed its output"
-        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        code = self._exit_code(5.0)
+        how = (
+            "it closed its output" if code is None else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        )
         words = self._last_words()
-        return f"it ended ({how})" + (f": {words}" if words else "")
+        return f"{how}: {words}" if words else how
 
     def _last_words(self) -> str:
         """Return the last line of standard error, made safe to show."""
-        if self._stderr is None:
-            return ""
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - _STDERR_BYTES))
-        lines = self._stderr.read(_STDERR_BYTES).decode(errors="replace").strip().splitlines()
+        assert self.process is not None
+        assert self.process.stderr is not None
+        stream = self.process.stderr
+        os.set_blocking(stream.fileno(), False)
+        while chunk := stream.read(_READ_BYTES):
+            self._heard(chunk)
+        lines = bytes(self._errors).decode(errors="replace").strip().splitlines()
         return shorten(lines[-1]) if lines else ""
 
-    def _signal(self, number: int) -> None:
-        if self.process is not None and self.process.returncode is None:
-            try:
-                os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                pass
-
     def _close(self) -> None:
-        """End the worker, reap it, and forget what it said."""
+        """End the worker and what it started, reap it, and forget what it said."""
         with self._lock:
-            self._signal(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
-            for stream in (self.process.stdin, self.process.stdout):
+            process, self.process = self.process, None
+            if process is not None:
+                _end_group(process)
+                process.wait()
+        if process is not None:
+            for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
-        if self._stderr is not None:
-            self._stderr.close()
-        self.process, self._stderr = None, None
-        self._buffer.clear()
+        self._output.clear()
+        self._errors.clear()
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that has not been reaped, and its group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def failure(unit: Unit, why: str, seconds: float) -> UnitResult:

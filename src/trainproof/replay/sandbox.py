@@ -1,4 +1,5 @@
-"""Confine a replay process: it reads the record, the recipe and the dataset, writes its scratch folder, and nothing else.
+"""Confine a replay process: it reads the record, the recipe and the dataset, writes its scratch folder, and nothing
+else.
 
 Layers, each independent of the others: Landlock (files, TCP, abstract sockets, signals), a network namespace without
 interfaces, a seccomp filter, resource limits, and a Python audit hook that turns most of these refusals into a message.
@@ -48,10 +49,11 @@ _ACCELERATORS = ("nvidia*", "dri")  # under /dev: opened for reading and writing
 
 _REFUSED_EVENTS = frozenset(
     {
-        "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname",
-        "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "pty.spawn",
+        *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"),
+        *("socket.gethostbyname", "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty"),
+        *("os.posix_spawn", "os.spawn", "pty.spawn"),
     }
-)  # fmt: skip
+)
 _FILES_BY_OS = "landlock"
 _NETWORK_BY_OS = ("network namespace", "seccomp")
 
@@ -70,8 +72,8 @@ def enter(mode: Mode, readable: list[Path], scratch: Path, memory_bytes: int) ->
     """Confine this process for good and return the names of the layers that hold.
 
     ``readable`` are files and folders (missing ones are left out), ``scratch`` the one folder that can be written,
-    ``memory_bytes`` the most private memory. Call it before any thread exists. ``off`` does nothing. Raises SandboxError if
-    ``required`` and the system cannot confine both files and network.
+    ``memory_bytes`` the most private memory. Call it before any thread exists. ``off`` does nothing. Raises
+    SandboxError if ``required`` and the system cannot confine both files and network.
     """
     if mode == "off":
         return []
@@ -123,7 +125,7 @@ def _insist(mode: Mode, layers: list[str], why: dict[str, str]) -> list[str]:
         raise SandboxError(
             f"this system cannot confine {' and '.join(missing)} of a replay ({reasons})",
             name="sandbox.mode",
-            mend="use a Linux kernel with Landlock, or a policy with sandbox.mode = \"best-effort\"",
+            mend='use a Linux kernel with Landlock, or a policy with sandbox.mode = "best-effort"',
         )
     return layers
 
@@ -224,14 +226,14 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
 
 def _audit(paths: list[Path]) -> list[str]:
     """Refuse network and process events; if ``paths`` are given (no Landlock), also opening files outside of them."""
-    allowed = tuple(os.path.realpath(path) for path in [*paths, *_SYSTEM])
+    allowed = tuple(os.path.realpath(path) for path in [*map(str, paths), *_SYSTEM])
     refused, message = _REFUSED_EVENTS, "a replay may not do this"
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in refused:
             raise PermissionError(1, f"{message}: {event}")
         if paths and event == "open" and isinstance(arguments[0], (str, bytes)):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
+            path = str(os.path.realpath(os.fsdecode(arguments[0])))
             if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in allowed):
                 raise PermissionError(1, f"{message}: open", path)
 

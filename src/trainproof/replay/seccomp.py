@@ -1,8 +1,8 @@
 """A seccomp filter for replay processes: no sockets, no new programs, no new processes, no looking into others.
 
-A forbidden call fails with EPERM, so that a library which tries one falls back or says so. Threads stay possible: ``clone``
-needs CLONE_THREAD, and ``clone3``, whose flags a filter cannot read, answers ENOSYS, on which the C library uses ``clone``.
-Sources: seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html.
+A forbidden call fails with EPERM, so that a library which tries one falls back or says so. Threads stay possible:
+``clone`` needs CLONE_THREAD, and ``clone3``, whose flags a filter cannot read, answers ENOSYS, on which the C library
+uses ``clone``. Sources: seccomp(2), https://docs.kernel.org/userspace-api/seccomp_filter.html.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def program(machine: str) -> bytes:
 
 
 def install() -> None:
-    """Apply the filter to this thread and all that it starts; needs PR_SET_NO_NEW_PRIVS. Raises OSError if it cannot."""
+    """Apply the filter to this thread and all that it starts; needs PR_SET_NO_NEW_PRIVS. Raises OSError if it
+    cannot.
+    """
     code = program(platform.machine())
     libc = ctypes.CDLL(None, use_errno=True)
     argument = _Program(len(code) // 8, code)

@@ -1,0 +1,115 @@
+"""V4: the data are the committed ones, in the order that the sampler gives them (docs/verification.md, V4).
+
+Stops synthetic batches, data reordering and forged batches: every opened sample hashes into the dataset's root, the
+batch that the loop was given is the one that was hashed, and its indices are what the recipe's own sampler draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainproof import _core
+from trainproof.recording.format import BatchLog
+from trainproof.verification.check import Refuted, check
+from trainproof.verification.checks.v02_recipe import batches_per_epoch
+from trainproof.verification.context import Context
+
+# Samplers that never give an index twice in an iteration, whatever their arguments.
+_ONCE = frozenset({"SequentialSampler", "SeededBatches"})
+
+
+@check("V4", "dataset root, order of samples")
+def v04_order(context: Context) -> str:
+    """The whole record: leaves hash to the root, indices exist, and follow the declared order."""
+    commitment, pins = context.commitment, context.policy.pins
+    root = _core.merkle_root(context.leaves).hex()
+    if root != commitment.dataset.root:
+        raise Refuted("the dataset's leaves do not hash to the committed root")
+    if pins.dataset_root and pins.dataset_root != root:
+        raise Refuted(f"the dataset's root {root} is not the one that the policy pins")
+    if not pins.dataset_root:
+        context.caveats.append(
+            "The dataset's root is not pinned: the data were the prover's choice, and may come from another model."
+        )
+    if (commitment.loader.order == "seeded") != (commitment.closure.door == "recipe"):
+        raise Refuted("only trainproof's own loop has the seeded order, and it has no other")
+    samples = _seeded(context) if commitment.loader.order == "seeded" else _free(context)
+    return f"{commitment.dataset.size} leaves; {samples}"
+
+
+def _delivered(context: Context) -> Iterator[tuple[int, BatchLog]]:
+    """Yield (segment, batch) in the order of delivery, after checking that the indices exist."""
+    size = context.commitment.dataset.size
+    for segment in context.segments():
+        for batch in [b for step in segment.steps for b in step.batches] + segment.trailing:
+            if not all(0 <= index < size for index in batch.indices):
+                raise Refuted(f"a batch names a sample beyond the {size} of the dataset", segment.index)
+            yield segment.index, batch
+
+
+def _seeded(context: Context) -> str:
+    """Trainproof's order: what was delivered is a prefix of the seeded permutations, batch by batch, epoch by epoch."""
+    commitment = context.commitment
+    loader, size, seed = commitment.loader, commitment.dataset.size, bytes.fromhex(commitment.seed.seed)
+    per_epoch = batches_per_epoch(commitment)
+    order, count = None, 0
+    for segment, batch in _delivered(context):
+        epoch, place = divmod(count, per_epoch)
+        if place == 0:
+            order = _core.permutation(seed, epoch, size)
+        assert order is not None
+        expected = order[place * loader.batch_size : (place + 1) * loader.batch_size].tolist()
+        if batch.iteration != epoch or batch.indices != expected:
+            raise Refuted(f"batch {place} of epoch {epoch} is not the one that the seed gives", segment)
+        count += 1
+    for recorded in context.segments():
+        if any(len(step.batches) != loader.accumulate for step in recorded.steps):
+            raise Refuted(f"a step did not use {loader.accumulate} batches", recorded.index)
+    return f"all {count} batches are the seed's"
+
+
+def _free(context: Context) -> str:
+    """The recipe's own sampler: replay shows what it draws. An index that comes twice in an iteration is looked at."""
+    once, size = context.commitment.loader.sampler in _ONCE, context.commitment.dataset.size
+    seen, iteration, count, marked = bytearray(size), -1, 0, False
+    for segment, batch in _delivered(context):
+        if batch.iteration != iteration:
+            seen, iteration = bytearray(size), batch.iteration
+        for index in batch.indices:
+            if seen[index]:
+                if once:
+                    raise Refuted(f"sample {index} twice in iteration {iteration} of a {_sampler(context)}", segment)
+                if not marked:
+                    context.mark(segment, "sample twice in an iteration")
+                marked = True
+            seen[index] = 1
+        count += 1
+    return f"{count} batches of a {_sampler(context)}" + (", with repeated samples" if marked else "")
+
+
+def _sampler(context: Context) -> str:
+    return context.commitment.loader.sampler
+
+
+@check("V4", "samples and batches, replayed")
+def v04_replayed(context: Context) -> str:
+    """Opened samples hash to their leaves; indices are the sampler's; the batch delivered is the one recorded."""
+    opened = 0
+    for index in sorted(context.results):
+        result = context.results[index]
+        opened += result.opened
+        if result.bad_samples:
+            raise Refuted(f"sample {result.bad_samples[0]} is not the committed one", result.unit.start + 1)
+        if result.bad_order is not None:
+            iteration, place = result.bad_order
+            evidence = f"batch {place} of iteration {iteration} is not what the sampler draws"
+            raise Refuted(evidence, result.unit.start + 1)
+    batches = 0
+    for _, replayed, recorded in context.replayed():
+        for step, (ours, theirs) in enumerate(zip(replayed.steps, recorded.steps, strict=False)):
+            if ours.batches != theirs.batches:
+                raise Refuted(f"step {recorded.first_step + step} was given another batch", recorded.index)
+            batches += len(theirs.batches)
+        if len(replayed.steps) != len(recorded.steps) or replayed.trailing != recorded.trailing:
+            raise Refuted("the replay takes another number of steps or batches", recorded.index)
+    return f"{opened} samples opened, {batches} batches equal"
