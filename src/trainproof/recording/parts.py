@@ -26,6 +26,7 @@ from trainproof.recording.recipe import derive_seed
 from trainproof.recording.state import StateAccess
 from trainproof.recording.tree import to_tree
 from trainproof.recording.values import dtype_name
+from trainproof.replay.job import Made
 
 if TYPE_CHECKING:
     import torch
@@ -71,25 +72,16 @@ def commit(
 ) -> Commitment:
     """Return the commitment of a run that is about to start."""
     root = data.root(leaves)
+    made = declared(access, loader, order=order, accumulate=accumulate, schedule=schedule)
     parameter = next(access.model.parameters())
     return Commitment(
         version=VERSION,
         closure=closure,
         environment=environment.capture(packages_of(entry), str(parameter.device)),
-        model=parameters_of(access.model),
-        optimizer=OptimizerSpec(
-            kind=type(access.optimizer).__name__,
-            groups=[to_tree(options, "optimizer") for options in access.group_options()],
-            schedule=to_tree(schedule, "schedule"),
-        ),
+        model=made.model,
+        optimizer=made.optimizer,
         dataset=DatasetSpec(size=len(leaves) // 32, root=root, private=private),
-        loader=LoaderSpec(
-            order=order,  # type: ignore[arg-type]
-            batch_size=batch_size_of(loader),
-            drop_last=drop_last_of(loader),
-            sampler=type(loader.sampler).__name__,
-            accumulate=accumulate,
-        ),
+        loader=made.loader,
         seed=SeedSpec(
             source=nonce[0],  # type: ignore[arg-type]
             nonce=nonce[1],
@@ -101,6 +93,37 @@ def commit(
         parent=parent,
         key=key,
         note=note,
+    )
+
+
+def declared(
+    access: StateAccess,
+    loader: torch.utils.data.DataLoader[Any],
+    *,
+    order: str = "loader",
+    accumulate: int = 1,
+    schedule: Any = None,
+) -> Made:
+    """Return what a recipe declares by the objects that it trains with; a replay declares it again (check V2).
+
+    Without a ``schedule`` it is the classes of the registered schedulers.
+    """
+    if schedule is None:
+        schedule = [type(s).__name__ for s in access.scheduler]
+    return Made(
+        model=parameters_of(access.model),
+        optimizer=OptimizerSpec(
+            kind=type(access.optimizer).__name__,
+            groups=[to_tree(options, "optimizer") for options in access.group_options()],
+            schedule=to_tree(schedule, "schedule"),
+        ),
+        loader=LoaderSpec(
+            order=order,  # type: ignore[arg-type]
+            batch_size=batch_size_of(loader),
+            drop_last=drop_last_of(loader),
+            sampler=type(loader.sampler).__name__,
+            accumulate=accumulate,
+        ),
     )
 
 

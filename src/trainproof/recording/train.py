@@ -93,7 +93,13 @@ def reenter(recipe: Recipe, session: sessions.Session) -> None:
     """Run ``recipe`` in a replay, from the iteration that the session's unit begins in."""
     commitment = session.commitment
     loop = Loop(recipe, recipe.dataset(), bytes.fromhex(commitment.seed.seed), None)
-    session.attach(loop.access, loop.loader)
+    session.attach(
+        loop.access,
+        loop.loader,
+        order="seeded",
+        accumulate=recipe.accumulate,
+        schedule=recipe.optimizer.describe(),
+    )
     iteration, step = 0, 0
     if session.unit.kind == "replay":
         segment = session.record.segment(session.unit.start)
@@ -166,7 +172,7 @@ class Loop:
                     average.update_parameters(model)
                 step += 1
                 if progress is not None:
-                    progress(step, steps, float(loss))
+                    progress(step, steps, float(loss.detach()))
 
 
 def _seed_generators(seed: bytes) -> None:

@@ -19,10 +19,11 @@ from trainproof.recording.instruments import Instruments
 from trainproof.recording.loader import LoaderTap, SampleIndex, as_indices
 from trainproof.recording.log import SegmentLog
 from trainproof.recording.norms import distance
+from trainproof.recording.parts import declared
 from trainproof.recording.reader import Record
 from trainproof.recording.state import Snapshot, StateAccess
 from trainproof.recording.tree import from_tree, lookup
-from trainproof.replay.job import Unit
+from trainproof.replay.job import Made, Unit
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,7 @@ class Session:
         self.results: list[Segment] = []
         self.final: Snapshot | None = None
         self.access: StateAccess | None = None
+        self.made: Made | None = None
         self.bad_samples: list[int] = []
         self.bad_order: tuple[int, int] | None = None
         self.newly_opened = 0
@@ -96,11 +98,15 @@ class Session:
 
     # -- lifetime, called by train and record --
 
-    def attach(self, access: StateAccess, loader: torch.utils.data.DataLoader[Any]) -> None:
-        """Attach to the recipe's objects. Raises ReplayError if it makes a second recording."""
+    def attach(self, access: StateAccess, loader: torch.utils.data.DataLoader[Any], **declaration: Any) -> None:
+        """Attach to the recipe's objects; ``declaration`` is for ``parts.declared``.
+
+        Raises ReplayError if the recipe makes a second recording.
+        """
         if self.access is not None:
             raise ReplayError("starts a second recording", name="recipe", mend="record one run in a script")
         self.access = access
+        self.made = declared(access, loader, **declaration)
         self._instruments = Instruments(access, loader, self)
         self._instruments.attach()
 
