@@ -11,7 +11,7 @@ from trainproof.errors import UsageError
 
 
 def test_the_sides_train_the_same_weights_and_every_figure_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    result = record.main(json_output=True, quick=True, rounds=2)
+    result = record.main(json_output=True, quick=True, rounds=1)
 
     assert json.loads(capsys.readouterr().out) == result
     assert set(result["same_weights"].values()) == {True}

@@ -121,6 +121,9 @@ def measure(setting: Setting, folder: Path, key: Path, rounds: int, quick: bool,
     try:
         for name in SIDES:
             sides[name] = Side(_arguments(setting, name, folder, key, quick), folder / f"{name}.log", {})
+        for name in SIDES:
+            sides[name].ready()
+        for name in SIDES:
             sides[name].block()
         # The recorder cuts a segment at the next delivery: one more block on every side puts segment 1 on disk.
         for name in SIDES:

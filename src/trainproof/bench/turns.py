@@ -35,7 +35,10 @@ class Side:
         os.close(read_there)
         os.close(write_there)
         self._reader, self._writer = os.fdopen(read_here), os.fdopen(write_here, "w", buffering=1)
-        self._receive()  # ready: set up, and everything before step 0 done
+
+    def ready(self) -> None:
+        """Wait until it is set up, and everything before step 0 is done."""
+        self._receive()
 
     def block(self) -> float:
         """Let it compute one block; return its wall time in seconds, waiting for the recorder's writer included."""
