@@ -49,7 +49,7 @@ def unit(index: int, **changes: Any) -> UnitRow:
         start=index,
         end=index + 1,
         first_step=20 * index,
-        last_step=20 * index + 20,
+        last_step=20 * index + 19,
         epoch=index // 4,
         update_norm=1.0 / (index + 1),
         optimizer_change=0.5,
@@ -287,6 +287,12 @@ def test_terminal_output_obeys_nothing(text: str) -> None:
     assert len(shown) < 20_000
     if text.startswith("[bold"):
         assert "[bold red]" in shown
+
+
+def test_covered_steps_are_counted_inclusively() -> None:
+    units = [unit(0, chosen=("edge",), replay_error=0.0, outcome=Outcome.PASS), unit(1)]
+    text = Page(report.render(make(units=units))).text
+    assert "20 of 40 steps" in text
 
 
 def test_terminal_output_ends_with_the_verdict() -> None:

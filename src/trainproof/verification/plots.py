@@ -88,7 +88,14 @@ def _updates(report: Report, units: list[UnitRow]) -> Plot:
 
     def paint(axes: Axes) -> None:
         drawable = [row for row in units if _drawable(row.update_norm)]
-        axes.plot(_steps(drawable), [row.update_norm for row in drawable], color=_LINE, linewidth=1.1, zorder=2)
+        axes.plot(
+            _steps(drawable),
+            [row.update_norm for row in drawable],
+            color=_LINE,
+            linewidth=1.1,
+            zorder=2,
+            **_dots(units),
+        )
         for index, name in enumerate(names):
             last = name == "other" and index == len(_MARKS) - 1
             rows = [r for r in drawable if r.chosen and (r.chosen[0] not in names if last else r.chosen[0] == name)]
@@ -141,8 +148,7 @@ def _errors(report: Report, units: list[UnitRow]) -> Plot:
 def _losses(report: Report, units: list[UnitRow]) -> Plot:
     def paint(axes: Axes) -> None:
         rows = [row for row in units if _drawable(row.mean_loss)]
-        alone = "o" if len(rows) == 1 else ""
-        axes.plot(_steps(rows), [r.mean_loss for r in rows], color=_SERIES[0], linewidth=1.4, marker=alone, zorder=2)
+        axes.plot(_steps(rows), [r.mean_loss for r in rows], color=_SERIES[0], linewidth=1.4, zorder=2, **_dots(units))
         axes.set_ylabel("mean loss")
 
     caption = "Mean of the logged losses of a unit's steps."
@@ -218,6 +224,11 @@ def _clean(svg: str, prefix: str) -> str:
         svg = svg.replace(color, f"var(--{variable})")
     svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" class="plot">', svg, count=1)
     return re.sub(r"font: ([^;\"]*)'DejaVu Sans'[^;\"]*", r"font: \1sans-serif", svg).replace("xlink:href", "href")
+
+
+def _dots(units: list[UnitRow]) -> dict[str, Any]:
+    """Return how to mark every unit, where there are few."""
+    return {"marker": "o", "markersize": 2.5} if len(units) <= 80 else {}
 
 
 def _steps(rows: Sequence[UnitRow]) -> list[int]:

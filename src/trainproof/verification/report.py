@@ -115,6 +115,8 @@ def render(report: Report) -> str:
         says=says(report),
         not_said=[*report.caveats, *NOT_SAID],
         symbols=_SYMBOLS,
+        decided=_decided(report),
+        skipped=[check for check in report.checks if check.outcome is Outcome.SKIPPED],
         plots=plots.draw(report),
         rows=sorted(rows[:ROWS], key=lambda row: row.start),
         hidden_rows=max(0, len(rows) - ROWS),
@@ -180,11 +182,14 @@ def print_report(report: Report, console: Console | None = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = console or Console(highlight=False)
+    if console is None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=120)  # a pipe or a file has no width of its own
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     for name in ("", "check", "evidence", "segment", "time"):
         table.add_column(name, justify="right" if name in ("segment", "time") else "left", overflow="fold")
-    for check in report.checks:
+    for check in _decided(report):
         style = _STYLES[check.outcome]
         table.add_row(
             Text(_SYMBOLS[check.outcome], style),
@@ -194,12 +199,19 @@ def print_report(report: Report, console: Console | None = None) -> None:
             Text(duration(check.seconds) if check.seconds else ""),
         )
     console.print(table)
+    if len(_decided(report)) < len(report.checks):
+        console.print(Text(f"–   {len(report.checks) - len(_decided(report))} more checks were not run", "dim"))
     for caveat in report.caveats:
         console.print(Text(f"  note: {printable(caveat, 400)}", "dim"), soft_wrap=True)
     units, steps, total = _covered(report)
     replayed = f"replayed {units} of {len(report.units)} units, {steps} of {total} steps"
     console.print(Text(f"{replayed}, in {duration(report.cost.seconds)}"), soft_wrap=True)
     console.print(Text(printable(report.headline(), 600), _VERDICT_STYLES[report.verdict]), soft_wrap=True)
+
+
+def _decided(report: Report) -> list[Check]:
+    """Return the checks that were run."""
+    return [check for check in report.checks if check.outcome is not Outcome.SKIPPED]
 
 
 def _covered(report: Report) -> tuple[int, int, int]:
@@ -209,7 +221,7 @@ def _covered(report: Report) -> tuple[int, int, int]:
 
 
 def _length(row: UnitRow) -> int:
-    return row.last_step - row.first_step
+    return row.last_step - row.first_step + 1
 
 
 __all__ = ["Check", "flatten", "print_report", "render", "says", "to_plain", "write_html"]
