@@ -22,8 +22,10 @@ REBUILT = (v02_declared, v03_initial, v03_hidden)
 WHOLE = (v04_order, v08_updates, v10_path, v11_spikes)
 """Cheap tests on the whole record; they decide, or mark units that must be replayed."""
 
-REPLAYED = (v04_replayed, v02_replayed, v11_replayed, v06_parameters, v07_state, v08_replayed)
-"""On the replayed units: causes before effects, so that a forged batch is called that, not a wrong weight."""
+REPLAYED = (v04_replayed, v02_replayed, v06_parameters, v07_state, v11_replayed, v08_replayed)
+"""On the replayed units: causes before effects, so that a forged batch is called that, not a wrong weight, and weights
+that nobody trained are called that, not the losses that they would have had.
+"""
 
 FINAL = (v13_final,)
 """On the end of the record."""
