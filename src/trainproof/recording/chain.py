@@ -54,7 +54,8 @@ def log_root(segment: Segment) -> str:
     """Return the digest of everything in ``segment`` that the state and batch roots do not cover."""
     steps: list[Any] = [[step.losses, step.hyper, step.skipped] for step in segment.steps]
     flags = [segment.version, segment.index, segment.first_step, segment.resumed, segment.stored]
-    return digest_of("log", canonical.encode([flags, steps, segment.hypers, segment.update_norm]))
+    rest = [segment.hypers, segment.anchors, segment.update_norm]
+    return digest_of("log", canonical.encode([flags, steps, *rest]))
 
 
 def chain_value(segment: Segment) -> str:

@@ -158,6 +158,13 @@ class StepLog(Part, frozen=True):
     skipped: bool
 
 
+class Anchor(Part, frozen=True):
+    """The root of the full state after ``steps`` steps of the segment: hashed, not stored (docs/record.md section 3)."""
+
+    steps: Annotated[int, Meta(ge=1, le=limits.STEPS_PER_SEGMENT)]
+    root: Digest
+
+
 class Segment(Part, frozen=True):
     """The steps from one state to the next. Segment 0 has no steps and holds the initial state.
 
@@ -174,6 +181,7 @@ class Segment(Part, frozen=True):
     steps: Annotated[list[StepLog], Meta(max_length=limits.STEPS_PER_SEGMENT)]
     hypers: list[Tree]
     trailing: list[BatchLog]
+    anchors: Annotated[list[Anchor], Meta(max_length=limits.STEPS_PER_SEGMENT)]
     resumed: bool
     update_norm: HexFloat
     stored: bool
@@ -302,6 +310,9 @@ class Commitment(Part, frozen=True):
     seed: SeedSpec
     every: Annotated[int, Meta(ge=1, le=limits.STEPS_PER_SEGMENT)]
     keyframes: Annotated[int, Meta(ge=1, le=65536)]  # every how many segments the tensors are stored; 1 stores all
+    anchors: Annotated[
+        int, Meta(ge=0, le=limits.STEPS_PER_SEGMENT)
+    ]  # every how many steps the state is hashed; 0 never
     epochs: Count | None
     parent: Parent | None
     key: PublicKey

@@ -145,6 +145,7 @@ def run(
     every: int,
     key: str | Path,
     keep: str = "all",
+    anchors: int = 0,
     resume: bool = False,
     private: bool = False,
     nonce: str | None = None,
@@ -160,7 +161,7 @@ def run(
     script, arguments = parse(command)
     source = RecipeSource(path=str(script.resolve()), qualname=None, arguments=arguments)
     closure = closure_of(script, "script", None, arguments)
-    start = Start(out, None, every=every, key=key, resume=resume, private=private, nonce=nonce)
+    start = Start(out, None, every=every, key=key, resume=resume, private=private, nonce=nonce, anchors=anchors)
     seed_script(start.script_seed(closure))
     made: list[Run] = []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trainproof.recording.format import BatchLog, Segment, StateManifest, StepLog, Tree
+from trainproof.recording.format import Anchor, BatchLog, Segment, StateManifest, StepLog, Tree
 from trainproof.recording.tree import hexfloat, to_tree
 
 ZERO = "0" * 64
@@ -27,6 +27,7 @@ class SegmentLog:
         self._hypers: list[Tree] = []
         self._keys: dict[str, int] = {}
         self._losses_before = 0
+        self._anchored = 0
 
     @classmethod
     def starting_after(cls, segment: Segment) -> SegmentLog:
@@ -62,6 +63,14 @@ class SegmentLog:
         self.batches, self.losses = [], []
         self._losses_before = 0
 
+    def anchor_due(self, anchors: int, every: int) -> bool:
+        """Return whether the state is to be hashed before the next batch; asked once a delivery."""
+        done = len(self.steps)
+        if anchors == 0 or done == self._anchored or done >= every or done % anchors != 0:
+            return False
+        self._anchored = done
+        return True
+
     def finish(self) -> Segment:
         """Return the segment without its state, and begin the next. Cheap: for the training thread."""
         self._mark_dropped()
@@ -73,6 +82,7 @@ class SegmentLog:
             steps=self.steps,
             hypers=self._hypers,
             trailing=self.batches,
+            anchors=[],
             resumed=self.resumed,
             update_norm=hexfloat(0.0),
             stored=False,
@@ -85,6 +95,9 @@ class SegmentLog:
         return segment
 
     @staticmethod
-    def with_state(segment: Segment, state: StateManifest, *, update_norm: float, stored: bool) -> Segment:
+    def with_state(
+        segment: Segment, state: StateManifest, *, anchors: list[Anchor], update_norm: float, stored: bool
+    ) -> Segment:
         """Return ``segment`` with its state filled in."""
-        return msgspec.structs.replace(segment, state=state, update_norm=hexfloat(update_norm), stored=stored)
+        norm = hexfloat(update_norm)
+        return msgspec.structs.replace(segment, state=state, anchors=anchors, update_norm=norm, stored=stored)

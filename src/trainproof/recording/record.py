@@ -39,6 +39,7 @@ def record(
     ema: torch.nn.Module | None = None,
     extra: dict[str, Any] | None = None,
     keep: str = "all",
+    anchors: int = 0,
     epochs: int | None = None,
     resume: bool = False,
     private: bool = False,
@@ -51,7 +52,8 @@ def record(
     """Record the training that happens inside the ``with`` block into the folder ``out``.
 
     ``recipe`` is the script itself (``__file__``): its source, local imports and arguments are committed, and a
-    verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``key`` the prover's
+    verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``anchors`` the number between
+    states that are only hashed (0: none), ``key`` the prover's
     private key file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state
     goes into ``extra`` (modules, or objects with ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an
     unsealed record is continued: skip the loader iterations that ``completed_iterations`` counts.
@@ -78,7 +80,16 @@ def record(
             "is loaded but not imported by a plain import statement", name=missing[0], mend="import it at the top"
         )
     source = RecipeSource(path=str(entry.resolve()), qualname=None, arguments=sys.argv[1:])
-    start = Start(out, base_of(data_loader.dataset), every=every, key=key, resume=resume, private=private, nonce=nonce)
+    start = Start(
+        out,
+        base_of(data_loader.dataset),
+        every=every,
+        key=key,
+        resume=resume,
+        private=private,
+        nonce=nonce,
+        anchors=anchors,
+    )
     run = Run(
         start,
         source=source,

@@ -18,7 +18,7 @@ import msgspec
 
 from trainproof.errors import TrainproofError, UnsupportedError
 from trainproof.recording import values
-from trainproof.recording.format import Commitment, Segment, SelfReplay
+from trainproof.recording.format import Anchor, Commitment, Segment, SelfReplay
 from trainproof.recording.instruments import Instruments
 from trainproof.recording.loader import LoaderTap
 from trainproof.recording.log import SegmentLog
@@ -41,9 +41,10 @@ def now() -> str:
 
 @dataclass
 class _Item:
-    segment: Segment
+    segment: Segment | None  # None: an anchor after ``steps`` steps
     snapshot: Snapshot
     stored: bool
+    steps: int = 0
 
 
 class Recorder:
@@ -69,6 +70,7 @@ class Recorder:
         self.steps_recorded = 0
         self._resume = resume
         self._pool = Pool()
+        self._anchors: list[Anchor] = []
         self._first = True
         self._before: Snapshot | None = None
         self._items: queue.Queue[_Item | None] = queue.Queue(maxsize=_QUEUE)
@@ -151,6 +153,8 @@ class Recorder:
     def _on_delivery(self, tap: LoaderTap, indices: list[int], batch: Any) -> Any:
         if self._first or len(self.log.steps) >= self.commitment.every:
             self._cut()
+        elif self.error is None and self.log.anchor_due(self.commitment.anchors, self.commitment.every):
+            self._anchor()
         self.instruments.delivered()
         return self._hand_over(tap, indices, batch)
 
@@ -172,6 +176,11 @@ class Recorder:
         stored = final or segment.index % self.commitment.keyframes == 0
         self.steps_recorded = segment.first_step + len(segment.steps)
         self._items.put(_Item(segment, snapshot, stored))
+
+    def _anchor(self) -> None:
+        """Copy the state and queue it to be hashed, within the segment."""
+        snapshot = self.access.capture(self.instruments.tap.state(), self._pool)
+        self._items.put(_Item(None, snapshot, False, len(self.log.steps)))
 
     # -- the writer's thread --
 
@@ -195,8 +204,15 @@ class Recorder:
 
     def _write(self, item: _Item) -> None:
         manifest = item.snapshot.manifest()
+        if item.segment is None:
+            self._anchors.append(Anchor(steps=item.steps, root=manifest.root))
+            self._pool.give(item.snapshot.tensors)
+            return
         norm = 0.0 if self._before is None else distance(self._before.tensors, item.snapshot.tensors)
-        segment = SegmentLog.with_state(item.segment, manifest, update_norm=norm, stored=item.stored)
+        segment = SegmentLog.with_state(
+            item.segment, manifest, anchors=self._anchors, update_norm=norm, stored=item.stored
+        )
+        self._anchors = []
         written = self.writer.append(segment, item.snapshot.tensors if item.stored else None)
         if self._before is not None:
             self._pool.give(self._before.tensors)
@@ -209,7 +225,9 @@ class Recorder:
         self.log = SegmentLog.starting_after(segment)
         self.log.resumed = True
         self.steps_recorded = segment.first_step + len(segment.steps)
-        self._before = Snapshot(dict(tensors), {}, [], segment.state.tree)
+        # A copy: what was read from a file is not for the pool.
+        model = {name: tensor.clone() for name, tensor in tensors.items() if name.startswith("model/")}
+        self._before = Snapshot(model, {}, [], segment.state.tree)
         self._first = False
 
 

@@ -52,11 +52,15 @@ class Start:
         resume: bool = False,
         private: bool = False,
         nonce: str | None = None,
+        anchors: int = 0,
     ) -> None:
         from trainproof.attest.keys import Signer as KeySigner
 
         if not isinstance(every, int) or every < 1:
             raise UsageError("must be a positive number of steps", name="every", value=every)
+        if not isinstance(anchors, int) or not 0 <= anchors <= every:
+            raise UsageError("must lie between 0 (none) and every", name="anchors", value=anchors)
+        self.anchors = anchors
         self.path, self.every, self.resume, self.private = Path(out), every, resume, private
         self.signer = key if isinstance(key, KeySigner) else KeySigner.load(key)
         self.old = unfinished(self.path) if resume else None
@@ -138,6 +142,7 @@ class Run:
             accumulate=accumulate,
             schedule=schedule,
             every=start.every,
+            anchors=start.anchors,
             keyframes=keyframes,
             epochs=epochs,
             nonce=start.nonce,

@@ -34,6 +34,7 @@ def train(
     every: int,
     key: str | Path | Signer,
     keep: str = "all",
+    anchors: int = 0,
     resume: bool = False,
     private: bool = False,
     nonce: str | None = None,
@@ -45,10 +46,11 @@ def train(
 ) -> Record:
     """Train ``recipe`` (an instance, or ``file.py:Class``) for ``epochs`` passes and record it into the folder ``out``.
 
-    ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``key`` is
-    the prover's private key file. ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say
-    'seed freely chosen'. ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the
-    record whose final model this one starts from. ``progress(step, steps, loss)`` is called after every step.
+    ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``anchors``
+    hashes the state every so many steps within a segment, for tolerance mode. ``key`` is the prover's private key file.
+    ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed freely chosen'.
+    ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the record whose final model
+    this one starts from. ``progress(step, steps, loss)`` is called after every step.
 
     Returns the sealed record. Raises RecipeError, UnsupportedError, PlanError, ResumeError before anything is trained.
     """
@@ -59,7 +61,7 @@ def train(
     source = source_of(instance)
     closure = closure_of(source.path, "recipe", source.qualname)
     dataset = instance.dataset()
-    start = Start(out, dataset, every=every, key=key, resume=resume, private=private, nonce=nonce)
+    start = Start(out, dataset, every=every, key=key, resume=resume, private=private, nonce=nonce, anchors=anchors)
     loop = Loop(instance, dataset, start.seed(closure), weights_of(parent))
     steps = epochs * len(loop.batches) // instance.accumulate
     run = Run(

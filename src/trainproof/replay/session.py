@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainproof.errors import RecordError, ReplayError
 from trainproof.recording import dataset as data
 from trainproof.recording import values
-from trainproof.recording.format import BatchLog, Commitment, Segment
+from trainproof.recording.format import Anchor, BatchLog, Commitment, Segment
 from trainproof.recording.instruments import Instruments
 from trainproof.recording.loader import LoaderTap, SampleIndex, as_indices
 from trainproof.recording.log import SegmentLog
@@ -61,6 +61,7 @@ class Session:
         self.leaves, self.secret, self.opened = leaves, secret, opened
         self.log = SegmentLog()
         self.results: list[Segment] = []
+        self._anchors: list[Anchor] = []
         self.final: Snapshot | None = None
         self.access: StateAccess | None = None
         self.made: Made | None = None
@@ -195,6 +196,8 @@ class Session:
             self._begin()
         elif len(self.log.steps) >= self.commitment.every:
             self._capture()
+        elif self.log.anchor_due(self.commitment.anchors, self.commitment.every):
+            self._anchor(tap)
         self._next += 1
         self.log.batch(batch.iteration, batch.indices, values.digest(delivered))
         tap.position += 1
@@ -235,6 +238,12 @@ class Session:
 
     # -- states --
 
+    def _anchor(self, tap: LoaderTap) -> None:
+        """Hash the state within a segment, as the recorder does."""
+        assert self.access is not None
+        root = self.access.capture(tap.state()).manifest().root
+        self._anchors.append(Anchor(steps=len(self.log.steps), root=root))
+
     def _capture(self) -> None:
         """Cut the state, as the recorder does, and keep what it would have written."""
         assert self.access is not None
@@ -247,8 +256,11 @@ class Session:
         recorded = self.record.segment(finished.index)
         norm = 0.0 if self._before is None else distance(self._before.tensors, snapshot.tensors)
         self.results.append(
-            SegmentLog.with_state(finished, snapshot.manifest(), update_norm=norm, stored=recorded.stored)
+            SegmentLog.with_state(
+                finished, snapshot.manifest(), anchors=self._anchors, update_norm=norm, stored=recorded.stored
+            )
         )
+        self._anchors = []
         self._before = self.final = snapshot
         if self._running:
             self._running = time.perf_counter()

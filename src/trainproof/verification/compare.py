@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from trainproof.recording.format import Leaf, Mapping, Segment, Tree
@@ -65,7 +66,11 @@ class Bitwise:
         return None
 
     def rest(self, replayed: Segment, recorded: Segment) -> Difference | None:
-        """Return the first difference in aliases or in the tree of everything that is not a tensor."""
+        """Return the first difference in aliases, anchors, or the tree of everything that is not a tensor."""
+        for ours, theirs in zip_longest(replayed.anchors, recorded.anchors):
+            if ours != theirs:
+                steps = (theirs or ours).steps
+                return Difference(recorded.index, f"the state hashed after {steps} steps of the segment")
         if replayed.state.aliases != recorded.state.aliases:
             return Difference(recorded.index, "aliases of tied tensors")
         path = first_difference(replayed.state.tree, recorded.state.tree)

@@ -71,9 +71,20 @@ def _place(context: Context, segment: Segment) -> None:
         raise Refuted(f"the last segment has {steps} steps", index)
     if index < last and segment.trailing:
         raise Refuted("has batches after its last step, but is not the last segment", index)
+    _anchors(segment, commitment.anchors, commitment.every)
     stored = index % commitment.keyframes == 0 or index == last
     if segment.stored != stored or context.record.state_path(index).exists() != stored:
         raise Refuted("its tensors are stored, or not, against the commitment's keyframes", index)
+
+
+def _anchors(segment: Segment, anchors: int, every: int) -> None:
+    """A full segment has every anchor that the commitment announces, a shorter one those it has come to."""
+    steps = len(segment.steps)
+    announced = list(range(anchors, min(every, steps + 1), anchors)) if anchors else []
+    found = [anchor.steps for anchor in segment.anchors]
+    # The end of a run may come before the delivery at which its last anchor would have been cut.
+    if found != announced and (steps == every or found != [n for n in announced if n < steps]):
+        raise Refuted(f"anchors after steps {found[:5]} of the segment, not {announced[:5]}", segment.index)
 
 
 def _layout(context: Context, segment: Segment, layout: Layout) -> None:
