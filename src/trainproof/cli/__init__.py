@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from trainproof.errors import TrainproofError, UsageError, shorten
+from trainproof.verification.printable import printable
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, str(error), error.exit_code, as_json)
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted", INTERRUPTED, as_json)
+    except SystemExit as error:
+        # No verb of ours raises it. An exit code chosen by a recipe must not pass for a verdict.
+        return _fail(error, f"a recipe or script ended the process by exit({error.code!r})", 2, as_json)
     except BrokenPipeError:
         # Whoever read our output left. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,16 +84,17 @@ def _run(own: list[str], rest: list[str] | None, as_json: bool) -> int:
         message = " ".join(str(error).split()).rstrip(".")
         verb = "" if isinstance(error, cyclopts.UnknownCommandError) else _verb(own)
         raise UsageError(f"{message}; see: trainproof {verb}--help") from None
+    options = dict(bound.kwargs)
     if "rest" in ignored:
-        bound.kwargs["rest"] = rest
+        options["rest"] = rest
     elif rest is not None:
         raise UsageError("takes no arguments after --", name=_verb(own).strip() or "trainproof")
     if not as_json:
-        return _code(command(*bound.args, **bound.kwargs))
+        return _code(command(*bound.args, **options))
     # Scripts and recipes print what they like; standard output is for the one JSON object.
     out = sys.stdout
     with redirect_stdout(sys.stderr):
-        result = command(*bound.args, **bound.kwargs)
+        result = command(*bound.args, **options)
     return _emit(result, out)
 
 
@@ -124,6 +129,7 @@ def _fail(error: BaseException, message: str, code: int, as_json: bool) -> int:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
+    message = printable(message, 1000)
     if as_json:
         from trainproof.cli.terminal import dump
 

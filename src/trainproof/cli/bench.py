@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from trainproof.cli.terminal import Json, Result
+from trainproof.cli.terminal import Json, Result, Whole
 
 
 def bench(
@@ -15,7 +15,7 @@ def bench(
     /,
     *,
     quick: Annotated[bool, Parameter(help="Small sizes: try the measurement out. Its figures mean nothing.")] = False,
-    rounds: Annotated[int, Parameter(help="Interleaved pairs; the median counts.", show_default=True)] = 5,
+    rounds: Annotated[int, Whole, Parameter(help="Interleaved pairs; the median counts.", show_default=True)] = 5,
     out: Annotated[
         Path | None, Parameter(help="An existing folder for records meanwhile, else a temporary one.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from trainproof.cli.terminal import Json, Result, console, rows
+from trainproof.cli.terminal import Json, Result, Whole, console, rows
 from trainproof.recording.format import Segment
 from trainproof.recording.reader import Record
 from trainproof.verification.printable import number, printable, size
@@ -20,7 +20,7 @@ def inspect(
     record: Annotated[Path, Parameter(help="The record's folder.")],
     /,
     *,
-    segment: Annotated[int | None, Parameter(help="Show this segment's steps, batches and state.")] = None,
+    segment: Annotated[int | None, Whole, Parameter(help="Show this segment's steps, batches and state.")] = None,
     json: Json = False,
 ) -> Result:
     """Show a record: recipe, dataset, environment, segments, seal.

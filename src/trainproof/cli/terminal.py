@@ -6,7 +6,7 @@ import json
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,16 @@ from cyclopts import Parameter
 from trainproof.verification.printable import plain, printable
 
 if TYPE_CHECKING:
+    from cyclopts import Token
     from rich.console import Console
 
+
+def whole(kind: type, tokens: Sequence[Token]) -> int:
+    """Convert to an integer. cyclopts itself would round 1.5."""
+    return int(tokens[0].value)
+
+
+Whole = Parameter(converter=whole)
 Json = Annotated[bool, Parameter(name="--json", help="Print one JSON object on standard output.")]
 Rest = Annotated[list[str] | None, Parameter(parse=False)]  # what came after --
 Result = tuple[int, dict[str, Any]]  # exit code, and what --json prints
@@ -32,7 +40,14 @@ def console() -> Console:
     """Return the console of standard output: colours on a terminal only, and not with NO_COLOR; nothing is markup."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1, which means refuted
+
+    found = Output(highlight=False, markup=False, emoji=False)
+    if not found.is_terminal:
+        found.width = 120  # a pipe or a file has no width of its own
+    return found
 
 
 def rows(pairs: list[tuple[str, Any]], indent: str = "") -> None:

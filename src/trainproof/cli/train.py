@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trainproof.cli.terminal import Json, Result, progress
+from trainproof.cli.terminal import Json, Result, Whole, progress
 from trainproof.verification.printable import number
 
 Out = Annotated[Path, Parameter(help="The record's folder, which is created.")]
-Every = Annotated[int, Parameter(help="Optimizer steps a segment: a state is hashed at each segment's end.")]
+Every = Annotated[int, Whole, Parameter(help="Optimizer steps a segment: a state is hashed at each segment's end.")]
 Key = Annotated[Path, Parameter(help="Your private key (trainproof keygen).")]
 Keep = Annotated[str, Parameter(help="Which states are stored: all, or keyframes:N for every N-th.", show_default=True)]
 Resume = Annotated[bool, Parameter(help="Continue the unfinished record in --out.")]
@@ -27,7 +27,7 @@ def train(
     /,
     *,
     out: Out,
-    epochs: Annotated[int, Parameter(help="Passes over the dataset.")],
+    epochs: Annotated[int, Whole, Parameter(help="Passes over the dataset.")],
     every: Every,
     key: Key,
     keep: Keep = "all",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from trainproof.cli.terminal import Json, Rest, Result, progress, say
+from trainproof.cli.terminal import Json, Rest, Result, Whole, console, progress, say
 from trainproof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def verify(
     salts: Annotated[
         Path | None, Parameter(help="The salt secret of a private record, if the prover disclosed it.")
     ] = None,
-    jobs: Annotated[int | None, Parameter(help="Replay processes at a time, else what fits this machine.")] = None,
+    jobs: Annotated[
+        int | None, Whole, Parameter(help="Replay processes at a time, else what fits this machine.")
+    ] = None,
     readable: Annotated[
         tuple[Path, ...], Parameter(help="A file or folder that the recipe reads, beside its own (repeat for more).")
     ] = (),
@@ -72,7 +74,7 @@ def verify(
             on_progress=lambda what, done, total: _on_progress(what, done, total, update, json),
         )
     if not json:
-        print_report(result)
+        print_report(result, console())
     if report is not None:
         result.write(report)
         say(f"report written to {report}")

@@ -182,10 +182,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    if console is None:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=120)  # a pipe or a file has no width of its own
+    console = console or Console(highlight=False)
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     for name in ("", "check", "evidence", "segment", "time"):
         table.add_column(name, justify="right" if name in ("segment", "time") else "left", overflow="fold")
