@@ -34,6 +34,8 @@ def v03_initial(context: Context) -> str:
         return _warm_start(context, recorded, rebuilt)
     if recorded.state == rebuilt.state:
         return "bitwise what the recipe makes; optimizer fresh"
+    if context.commitment.closure.door == "loop" and _only_generators_differ(recorded.state, rebuilt.state):
+        return _free_generators(context, recorded, rebuilt)
     if context.commitment.closure.door == "recipe":
         raise Refuted(f"{_named(recorded.state, rebuilt.state)} is not what the seed gives", 0)
     return _weak_start(context, recorded, rebuilt)
@@ -100,6 +102,28 @@ def _section(tree: Tree, name: str) -> Tree | None:
         return lookup(tree, name)
     except RecordError:
         return None
+
+
+def _only_generators_differ(recorded: StateManifest, rebuilt: StateManifest) -> bool:
+    """Whether the states are equal but for the random generators and what the loader has drawn from them."""
+
+    def rest(state: StateManifest) -> tuple[object, ...]:
+        tensors = [e for e in state.tensors if not e.name.startswith(("rng/", "loader/"))]
+        return tensors, state.aliases, [_section(state.tree, name) for name in _FRESH]
+
+    return rest(recorded) == rest(rebuilt)
+
+
+def _free_generators(context: Context, recorded: Segment, rebuilt: Segment) -> str:
+    """A loop that does not seed every generator leaves their start to the prover: like a seed that was freely chosen."""
+    different = _named(recorded.state, rebuilt.state)
+    if context.policy.initial.free_seed == "refuse":
+        raise Refuted(f"{different} is not what the recipe makes, and the policy refuses a seed freely chosen", 0)
+    context.caveats.append(
+        f"The recipe does not set every random generator ({different}): the prover may have tried many and shown the "
+        "best run."
+    )
+    return f"bitwise what the recipe makes but for generators that it does not seed ({different}); optimizer fresh"
 
 
 _FRESH = ("optimizer", "groups", "schedulers", "scaler", "extra")
