@@ -318,4 +318,5 @@ def test_numbers_for_reading() -> None:
     assert [number(v) for v in (0.0, 1.0, 0.1234, 1234.5, 1e-9, math.nan, -math.inf, None)] == [
         "0", "1", "0.123", "1.23e+03", "1.00e-09", "not a number", "−∞", "—",
     ]  # fmt: skip
+    assert duration(1e-5) == "<1 ms"
     assert [duration(s) for s in (0.25, 60, 600, 7200, 1e6)] == ["250 ms", "60 s", "10 min", "2 h", "11.6 days"]

@@ -6,13 +6,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from trainproof import limits
 from trainproof.attest import keys, statement
 from trainproof.cli.terminal import console, record_size, rows
 from trainproof.errors import RecordError
 from trainproof.recording.format import Boolean, Mapping, Null, Parameter, Seal, Segment, Sequence, Tree
 from trainproof.recording.reader import Record
-from trainproof.verification.printable import number, printable, size
+from trainproof.verification.printable import printable, size
 
 
 def real(text: str) -> float:
@@ -146,13 +145,5 @@ def show_record(path: Path, hint: str, quiet: bool) -> dict[str, Any]:
     return facts
 
 
-def loss_text(segment: Segment) -> str:
-    """Return the mean loss for a table."""
-    return number(mean_loss(segment), 4)
-
-
 def _of(parameters: list[Parameter], kind: str) -> list[Parameter]:
     return [p for p in parameters if p.kind == kind]
-
-
-MOST_SEGMENTS = limits.SEGMENTS

@@ -33,6 +33,8 @@ def duration(seconds: float) -> str:
     """Return a time for reading: milliseconds to days."""
     if not math.isfinite(seconds) or seconds < 0:
         return number(seconds)
+    if 0 < seconds < 1e-3:
+        return "<1 ms"
     for below, unit, name in ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < below:
             return f"{seconds / unit:.3g} {name}"
