@@ -80,7 +80,7 @@ def verify(
     total = len(indices)
     epoch = 0  # 8
     magnitudes: dict[int, float] = {}  # 9: by the step at which the update begins
-    for t in range(1, total + 1):  # 10
+    for t in range(1, total + 1 if last_epoch else total):  # 10
         if t % interval != 0 and t != total:  # 11
             continue
         start = (t - 1) // interval * interval

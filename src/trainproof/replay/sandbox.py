@@ -54,6 +54,13 @@ _REFUSED_EVENTS = frozenset(
         *("os.posix_spawn", "os.spawn", "pty.spawn"),
     }
 )
+# Events with a path, and whether they change what is there.
+_FILE_EVENTS = {"os.listdir": False, "os.scandir": False} | dict.fromkeys(
+    ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"),
+    True,
+)
+_TWO_PATHS = frozenset({"os.rename", "os.link"})
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FILES_BY_OS = "landlock"
 _NETWORK_BY_OS = ("network namespace", "seccomp")
 
@@ -78,7 +85,7 @@ def enter(mode: Mode, readable: list[Path], scratch: Path, memory_bytes: int) ->
     if mode == "off":
         return []
     if sys.platform != "linux":
-        return _insist(mode, _audit([]), {"landlock": "Linux only"})
+        return _insist(mode, _audit([*readable, *_python_paths()], scratch), {"landlock": "Linux only"})
     why: dict[str, str] = {}
     layers = ["limits"]
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
@@ -88,7 +95,7 @@ def enter(mode: Mode, readable: list[Path], scratch: Path, memory_bytes: int) ->
     _no_new_privileges()
     _attempt(layers, why, _FILES_BY_OS, lambda: _landlock(readable, scratch))
     _attempt(layers, why, "seccomp", seccomp.install)
-    return _insist(mode, layers + _audit([] if _FILES_BY_OS in layers else [*readable, scratch]), why)
+    return _insist(mode, layers + _audit(None if _FILES_BY_OS in layers else readable, scratch), why)
 
 
 def available() -> dict[str, str]:
@@ -224,18 +231,27 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
         os.close(descriptor)
 
 
-def _audit(paths: list[Path]) -> list[str]:
-    """Refuse network and process events; if ``paths`` are given (no Landlock), also opening files outside of them."""
-    allowed = tuple(os.path.realpath(path) for path in [*map(str, paths), *_SYSTEM])
+def _audit(readable: list[Path] | None, scratch: Path) -> list[str]:
+    """Refuse network and process events; with ``readable`` (no Landlock), also files outside of it and of
+    ``scratch``.
+    """
     refused, message = _REFUSED_EVENTS, "a replay may not do this"
+    roots = tuple(os.path.realpath(path) for path in [*map(str, readable or ()), *_SYSTEM])
+    own = (os.path.realpath(scratch), *_WRITABLE_DEVICES)
+
+    def inside(path: str, allowed: tuple[str, ...]) -> bool:
+        return any(path == root or path.startswith(root.rstrip("/") + "/") for root in allowed)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in refused:
             raise PermissionError(1, f"{message}: {event}")
-        if paths and event == "open" and isinstance(arguments[0], (str, bytes)):
-            path = str(os.path.realpath(os.fsdecode(arguments[0])))
-            if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in allowed):
-                raise PermissionError(1, f"{message}: open", path)
+        if readable is None or not (event in _FILE_EVENTS or event == "open") or isinstance(arguments[0], int):
+            return
+        writes = bool(arguments[2] & _WRITE_FLAGS) if event == "open" else _FILE_EVENTS[event]
+        for name in arguments[:2] if event in _TWO_PATHS else arguments[:1]:
+            path = str(os.path.realpath(os.fsdecode(name if name is not None else ".")))
+            if not inside(path, own) and (writes or not inside(path, roots)):
+                raise PermissionError(1, f"{message}: {event}", path)
 
     sys.addaudithook(hook)
     return ["audit hook"]

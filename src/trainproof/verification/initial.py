@@ -123,7 +123,9 @@ def order_problem(values: Array, final: Array, limit: float) -> str | None:
 
     if values.size < RANKED_ELEMENTS:
         return None
-    rho = float(np.corrcoef(rankdata(values), rankdata(final))[0, 1])
+    ranks = [rank - rank.mean() for rank in (rankdata(values), rankdata(final))]
+    norms = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
+    rho = float(ranks[0] @ ranks[1]) / norms if norms > 0 else math.nan
     return None if rho <= limit else f"rank correlation with the final weights is {rho:.4f}, above {limit}"
 
 

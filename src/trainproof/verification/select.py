@@ -97,7 +97,7 @@ def sample_size(units: int, forged: int, miss: float) -> int:
         return 0
     log_miss, total = math.log(miss), 0.0
     for taken in range(units):
-        if not total > log_miss:
+        if not total > log_miss and miss_probability(units, forged, taken) <= miss:  # two ways to round
             return taken
         if forged >= units - taken:
             return taken + 1
