@@ -159,7 +159,7 @@ class StepLog(Part, frozen=True):
 
 
 class Anchor(Part, frozen=True):
-    """The root of the full state after ``steps`` steps of the segment: hashed, not stored (docs/record.md section 3)."""
+    """The root of the full state after ``steps`` steps of the segment: hashed, not stored (docs/record.md, 3)."""
 
     steps: Annotated[int, Meta(ge=1, le=limits.STEPS_PER_SEGMENT)]
     root: Digest

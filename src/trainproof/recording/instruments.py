@@ -117,6 +117,7 @@ def discover(optimizer: torch.optim.Optimizer) -> tuple[list[Any], list[Any]]:
     from torch.optim.swa_utils import AveragedModel
 
     kinds = (LRScheduler, ReduceLROnPlateau, AveragedModel)
+    gc.collect()  # of an earlier run in this process, only what is still in use shall be found
     objects = [o for o in gc.get_objects() if issubclass(type(o), kinds)]  # isinstance() would wake lazy modules
     schedulers = [o for o in objects if getattr(o, "optimizer", None) is optimizer]
     driven = {id(inner) for s in schedulers for inner in getattr(s, "_schedulers", [])}

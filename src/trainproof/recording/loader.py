@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trainproof.errors import UnsupportedError
@@ -51,7 +52,7 @@ class LoaderTap:
         self.start_generators: list[torch.Tensor] = []
         self.queue: deque[list[int]] = deque()
         self.live: object | None = None
-        self.override: list[Any] | None = None
+        self.override: Iterator[Any] | None = None
 
     def attach(self) -> None:
         """Swap the loader's class."""
@@ -110,36 +111,66 @@ class LoaderTap:
         for generator, state in zip(self.generators, self.start_generators, strict=True):
             generator.set_state(state)
 
-    def redraw(self) -> Iterator[Any]:
+    def redraw(self) -> _Ahead:
         """Return what the loader's own sampler draws in the present iteration, from the position on.
 
         Call it with the random states of the iteration's beginning. The loader draws a base seed for its workers
-        whenever it makes an iterator, before the sampler's first draw; persistent workers keep theirs.
+        whenever it makes an iterator, before the sampler's first draw, and then asks the sampler again; persistent
+        workers keep theirs.
         """
         import torch
 
-        inner: Iterator[Any] = iter(self.original._index_sampler.fget(self.loader))  # type: ignore[attr-defined]
+        sampler = self.original._index_sampler.fget(self.loader)  # type: ignore[attr-defined]
+        inner: Iterator[Any] = iter(sampler)
         if self.iteration == 0 or not self.loader.persistent_workers:
             torch.empty((), dtype=torch.int64).random_(generator=self.loader.generator)
+            inner = iter(sampler) if self.loader.num_workers > 0 else inner
+        drawn = _Ahead(inner, self.ahead)
         for _ in range(self.position):
-            next(inner, None)
-        return inner
+            next(drawn, None)
+        return drawn
+
+    @property
+    def ahead(self) -> int:
+        """Return how many items the loader draws from its sampler before the first is due."""
+        return self.loader.num_workers * (self.loader.prefetch_factor or 0)
 
     def reenter(self, real: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """Return the loader's own iterator over the rest of a restored iteration.
 
-        The rest is drawn at once and handed to the loader, whose own draws are then undone: a new process makes workers
-        where the old one had them already.
+        It is drawn as the loader would have drawn it, and handed to the loader, whose own draws are then undone: a new
+        process makes workers where the old one had them already.
         """
+        import torch
+
         self.rewind()
         self.queue = deque()
-        self.override = list(self.redraw())
-        states = [g.get_state() for g in self.generators]
+        rest = self.redraw()
+        self.override = chain(rest.drawn, rest.inner)
+        rng, states = torch.get_rng_state(), [g.get_state() for g in self.generators]
         inner = real()  # worker iterators ask the sampler twice, so the rest stays in place until here
         self.override = None
+        torch.set_rng_state(rng)
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state)
         return inner
+
+
+class _Ahead:
+    """Yields what a sampler draws, with ``ahead`` draws before they are due: as many as loader workers have queued."""
+
+    def __init__(self, inner: Iterator[Any], ahead: int) -> None:
+        self.inner = inner
+        self.drawn = deque(islice(inner, ahead))
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Any:
+        self.drawn += islice(self.inner, 1)
+        if not self.drawn:
+            raise StopIteration
+        return self.drawn.popleft()
 
 
 class _IndexTap:

@@ -52,9 +52,8 @@ def record(
     """Record the training that happens inside the ``with`` block into the folder ``out``.
 
     ``recipe`` is the script itself (``__file__``): its source, local imports and arguments are committed, and a
-    verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``anchors`` the number between
-    states that are only hashed (0: none), ``key`` the prover's
-    private key file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state
+    verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``anchors`` the number
+    between states that are only hashed (0: none), ``key`` the prover's private key file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state
     goes into ``extra`` (modules, or objects with ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an
     unsealed record is continued: skip the loader iterations that ``completed_iterations`` counts.
 
@@ -109,7 +108,7 @@ def record(
 
 
 class Recording:
-    """The context manager. ``path``, ``root`` and ``completed_iterations`` are empty in a replay."""
+    """The context manager. ``record`` and ``root`` are empty in a replay, ``completed_iterations`` is not."""
 
     def __init__(self, run: Run | None, access: StateAccess, loader: torch.utils.data.DataLoader[Any]) -> None:
         self._run, self._access, self._loader = run, access, loader
@@ -117,7 +116,13 @@ class Recording:
 
     @property
     def completed_iterations(self) -> int:
-        """Return how many loader iterations a resumed record has behind it: begin the epoch loop there."""
+        """Return how many loader iterations a resumed record has behind it: begin the epoch loop there.
+
+        A replay says how many lie before its unit, so that what a loop does by its epoch's number is done again.
+        """
+        session = sessions.active()
+        if session is not None:
+            return session.completed_iterations
         return 0 if self._run is None else self._run.recorder.completed_iterations
 
     @property

@@ -17,7 +17,6 @@ from trainproof.recording.record import parent_of
 from trainproof.recording.run import Run, Start
 from trainproof.recording.seeded import seeded
 from trainproof.recording.state import StateAccess
-from trainproof.recording.tree import from_tree, lookup
 from trainproof.replay import session as sessions
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def reenter(recipe: Recipe, session: sessions.Session) -> None:
     iteration, step = 0, 0
     if session.unit.kind == "replay":
         segment = session.record.segment(session.unit.start)
-        iteration = int(from_tree(lookup(segment.state.tree, "loader", "iteration")))
+        iteration = session.completed_iterations
         step = segment.first_step + len(segment.steps)
     loop.run(range(iteration, commitment.epochs or iteration + 1), step, 0, None)
     session.leave()

@@ -99,6 +99,14 @@ class Session:
 
     # -- lifetime, called by train and record --
 
+    @property
+    def completed_iterations(self) -> int:
+        """Return how many loader iterations lie before the unit, so that a loop's own epoch counter is right."""
+        if self.unit.kind == "initial":
+            return 0
+        segment = self.record.segment(self.unit.start)
+        return int(from_tree(lookup(segment.state.tree, "loader", "iteration")))
+
     def attach(self, access: StateAccess, loader: torch.utils.data.DataLoader[Any], **declaration: Any) -> None:
         """Attach to the recipe's objects; ``declaration`` is for ``parts.declared``.
 
@@ -156,7 +164,10 @@ class Session:
 
         loader = tap.loader
         fetcher = _MapDatasetFetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
-        for item in sampler:
+        while not self._left_here(tap):
+            item = next(sampler, None)
+            if item is None:
+                break
             indices = as_indices(item)
             if self.unit.kind == "initial":
                 self._capture()
@@ -177,6 +188,19 @@ class Session:
                 break
             yield delivered
         self._exhausted = self._next == len(self._pending) and self._reaches_the_end
+
+    def _left_here(self, tap: LoaderTap) -> bool:
+        """Return whether the recorded loop left this iteration before its sampler was asked for another item."""
+        if self.unit.kind == "initial":
+            return False
+        if self._next < len(self._pending):
+            leaves = self._pending[self._next].iteration != tap.iteration
+        else:
+            leaves = not self._stays_here(tap)
+        try:
+            return leaves and tap.position < len(tap.loader)
+        except TypeError:  # a sampler without a length
+            return False
 
     def _stays_here(self, tap: LoaderTap) -> bool:
         """Return whether the recorded run delivered its next batch in this same iteration."""
