@@ -17,6 +17,7 @@ __all__ = [
     "Hasher",
     "__version__",
     "build_info",
+    "copy_digests",
     "fill_bernoulli",
     "fill_integers",
     "fill_normal",
@@ -55,6 +56,9 @@ class Hasher:
 # Sections 1 and 2.
 def tensor_digest(dtype: str, shape: Sequence[int], data: _Bytes, algorithm: str = "blake3") -> bytes: ...
 def tensor_digests(tensors: Sequence[tuple[str, Sequence[int], _Bytes]], algorithm: str = "blake3") -> list[bytes]: ...
+def copy_digests(
+    tensors: Sequence[tuple[str, Sequence[int], _Bytes, _Bytes]], algorithm: str = "blake3"
+) -> list[bytes]: ...
 def state_root(entries: Sequence[tuple[str, bytes]], algorithm: str = "blake3") -> bytes: ...
 def squared_distance(dtype: str, a: _Bytes, b: _Bytes) -> float: ...
 

@@ -21,5 +21,5 @@ pub use dtype::item_size;
 pub use error::HashError;
 pub use merkle::{path, path_length, root, split_digests, verify};
 pub use state::state_root;
-pub use tensor::{TensorRef, tensor_digest, tensor_digests};
+pub use tensor::{TensorRef, copy_digests, tensor_digest, tensor_digests};
 pub use value::VALUE_DOMAIN;

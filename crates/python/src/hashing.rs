@@ -1,6 +1,6 @@
 //! Digests of tensors, states and values (docs/hashing.md, sections 1 to 3).
 
-use numpy::PyReadonlyArray1;
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use trainproof_hash::{Algorithm, TensorRef};
@@ -92,6 +92,51 @@ pub(crate) fn tensor_digests<'py>(
     let total = tensors.iter().map(|tensor| tensor.data.len()).sum();
     let digests = py
         .detach(|| pool::run(total, || trainproof_hash::tensor_digests(&tensors, algorithm)))
+        .map_err(value_error)?;
+    Ok(digests.iter().map(|digest| PyBytes::new(py, digest)).collect())
+}
+
+/// Copies many tensors and returns the digests of the copies, parallel across them.
+///
+/// Args:
+///     tensors: (dtype, shape, data, target) each; target is a writable uint8 array of the shape of data.
+///     algorithm: "blake3" or "sha256".
+///
+/// Returns:
+///     32 bytes each, in the same order.
+///
+/// Raises:
+///     ValueError: as `tensor_digest`, or a target of another length, or one that is given twice.
+#[pyfunction]
+#[pyo3(signature = (tensors, algorithm="blake3"))]
+pub(crate) fn copy_digests<'py>(
+    py: Python<'py>,
+    tensors: Vec<(String, Vec<u64>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>)>,
+    algorithm: &str,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let algorithm: Algorithm = algorithm.parse().map_err(value_error)?;
+    let mut borrowed = tensors
+        .iter()
+        .map(|(_, _, data, target)| {
+            let data = data.try_readonly().map_err(value_error)?;
+            let target = target.try_readwrite().map_err(value_error)?;
+            Ok((data, target))
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let pairs = tensors
+        .iter()
+        .zip(&mut borrowed)
+        .map(|((dtype, shape, _, _), (data, target))| {
+            let data = slice(data)?;
+            let target = target
+                .as_slice_mut()
+                .map_err(|_| value_error("the target is not contiguous"))?;
+            Ok((TensorRef { dtype, shape, data }, target))
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let total = pairs.iter().map(|(tensor, _)| tensor.data.len()).sum();
+    let digests = py
+        .detach(|| pool::run(total, || trainproof_hash::copy_digests(pairs, algorithm)))
         .map_err(value_error)?;
     Ok(digests.iter().map(|digest| PyBytes::new(py, digest)).collect())
 }

@@ -22,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hashing::Hasher>()?;
     module.add_function(wrap_pyfunction!(hashing::tensor_digest, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::tensor_digests, module)?)?;
+    module.add_function(wrap_pyfunction!(hashing::copy_digests, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::state_root, module)?)?;
     module.add_function(wrap_pyfunction!(hashing::squared_distance, module)?)?;
     module.add_function(wrap_pyfunction!(merkle::salt, module)?)?;

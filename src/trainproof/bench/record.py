@@ -41,7 +41,7 @@ class Setting:
 FULL = {
     "20": Setting("vision", 128, 20, 4),
     "100": Setting("vision", 128, 100, 1, replay=True),
-    "large": Setting("language", 8, 5, 1),
+    "large": Setting("language", 8, 5, 4),
 }
 QUICK = {
     "20": Setting("vision", 32, 5, 1),

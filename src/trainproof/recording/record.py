@@ -53,9 +53,10 @@ def record(
 
     ``recipe`` is the script itself (``__file__``): its source, local imports and arguments are committed, and a
     verifier re-enters its own copy. ``every`` is the number of optimizer steps between states, ``anchors`` the number
-    between states that are only hashed (0: none), ``key`` the prover's private key file. Schedulers, a gradient scaler and an averaged model are found by themselves or given; other state
-    goes into ``extra`` (modules, or objects with ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an
-    unsealed record is continued: skip the loader iterations that ``completed_iterations`` counts.
+    between states that are only hashed (0: none), ``key`` the prover's private key file. Schedulers, a gradient scaler
+    and an averaged model are found by themselves or given; other state goes into ``extra`` (modules, or objects with
+    ``state_dict``). ``epochs`` only serves the plan. With ``resume`` an unsealed record is continued: skip the loader
+    iterations that ``completed_iterations`` counts.
 
     Raises UnsupportedError, PlanError, ResumeError or RecipeError before anything is trained.
     """

@@ -35,10 +35,11 @@ class Snapshot:
     orders: dict[str, list[int]]
     aliases: list[tuple[str, str]]
     tree: Tree
+    digests: dict[str, bytes] = field(default_factory=dict)  # of those tensors that were hashed as they were copied
 
     def manifest(self) -> StateManifest:
-        """Return the manifest: hashes every tensor (off the training thread)."""
-        return manifest_of(self.tensors, self.orders, self.aliases, self.tree)
+        """Return the manifest: hashes what is not hashed yet (off the training thread)."""
+        return manifest_of(self.tensors, self.orders, self.aliases, self.tree, self.digests)
 
     @property
     def nbytes(self) -> int:
@@ -51,19 +52,26 @@ def manifest_of(
     orders: AnyMapping[str, list[int]],
     aliases: list[tuple[str, str]],
     tree: Tree,
+    digests: AnyMapping[str, bytes] | None = None,
 ) -> StateManifest:
-    """Return the manifest of row-major CPU ``tensors``: digests by BLAKE3, names ascending by their UTF-8 bytes."""
+    """Return the manifest of row-major CPU ``tensors``: digests by BLAKE3, names ascending by their UTF-8 bytes.
+
+    ``digests`` are those that are known already.
+    """
     names = sorted(tensors, key=lambda n: n.encode())
-    hashed = _core.tensor_digests([(dtype_name(tensors[n]), list(tensors[n].shape), raw(tensors[n])) for n in names])
+    known = dict(digests or {})
+    rest = [n for n in names if n not in known]
+    fresh = _core.tensor_digests([(dtype_name(tensors[n]), list(tensors[n].shape), raw(tensors[n])) for n in rest])
+    known.update(zip(rest, fresh, strict=True))
     entries = [
         TensorEntry(
             name=n,
             dtype=dtype_name(tensors[n]),
             shape=list(tensors[n].shape),
             order=orders.get(n),
-            digest=digest.hex(),
+            digest=known[n].hex(),
         )
-        for n, digest in zip(names, hashed, strict=True)
+        for n in names
     ]
     manifest = StateManifest(tensors=entries, aliases=sorted(aliases), tree=tree, root="0" * 64)
     return msgspec.structs.replace(manifest, root=chain.state_root(manifest))
@@ -196,6 +204,7 @@ class StateAccess:
         buffers = pool.take() if pool else {}
         orders: dict[str, list[int]] = {}
         copies: dict[str, torch.Tensor] = {}
+        here: list[tuple[str, tuple[str, list[int], Any, Any]]] = []
         cuda = False
         with torch.no_grad():
             for name, tensor in live.items():
@@ -206,12 +215,19 @@ class StateAccess:
                 if target is None or target.shape != tensor.shape or target.dtype != tensor.dtype:
                     pinned = tensor.is_cuda
                     target = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
-                cuda = cuda or tensor.is_cuda
-                copies[name] = target.copy_(tensor, non_blocking=True)
+                copies[name] = target
+                if order is None and tensor.device.type == "cpu":
+                    # One pass over memory copies and hashes; a GPU's copy is hashed later, off this thread.
+                    shape = list(tensor.shape)
+                    here.append((name, (dtype_name(tensor), shape, raw(tensor), raw(target))))
+                else:
+                    cuda = cuda or tensor.is_cuda
+                    target.copy_(tensor, non_blocking=True)
+        digests = dict(zip([n for n, _ in here], _core.copy_digests([item for _, item in here]), strict=True))
         if cuda:
             # The copies are asynchronous: they must end before the next step changes what they read.
             torch.cuda.current_stream().synchronize()
-        return Snapshot(copies, orders, list(self._aliases), tree)
+        return Snapshot(copies, orders, list(self._aliases), tree, digests)
 
     def restore(self, manifest: StateManifest, tensors: AnyMapping[str, torch.Tensor]) -> dict[str, Any]:
         """Load a state into the live objects and return its loader position. Random generators are set last.
