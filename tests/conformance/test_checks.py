@@ -47,7 +47,7 @@ import trainproof as tp
 
 class Tiny(tp.Recipe):
     batch_size = 8
-    optimizer = tp.SGD(lr=tp.Cosine(0.1, epochs=2), momentum=0.9)
+    optimizer = tp.SGD(lr=tp.Cosine(0.1, epochs=5), momentum=0.9)
 
     def build(self):
         model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.1), nn.Linear(16, 3), nn.Linear(3, 3))
@@ -97,6 +97,7 @@ class Honest:
             out=self.path,
             epochs=2,
             every=EVERY,
+            anchors=1,
             key=self.signer,
             self_replay=False,
             quiet=True,
@@ -483,6 +484,12 @@ CASES: dict[str, tuple[str, str, Callable[[Parts], None]]] = {
         edit_tensor(4, "optimizer/0/momentum_buffer", lambda t: t + 1e-6),
     ),
     "V7 random generators moved": ("V7", "rng/", edit_tensor(4, "rng/torch", lambda t: t.roll(1))),
+    "V7 an anchor that is another state": (
+        "V7",
+        "hashed after 1 steps",
+        edit_segment(4, anchors=lambda anchors: [with_fields(root="0" * 64)(anchors[0])]),
+    ),
+    "V0 a missing anchor": ("V0", "anchors after steps", edit_segment(4, anchors=[])),
     "V7 another tree": ("V7", "state 'loader/position'", lambda parts: edit_position(4)(parts)),
     "V8 a logged size": ("V8", "logs an update of", edit_segment(4, update_norm=hexfloat(1.0))),
     "V8 a frozen parameter moved": (

@@ -31,6 +31,7 @@ START_SECONDS = 600.0  # from the process's start to its Ready line: importing t
 _STARTS = 2  # workers in a row that do not get ready before the rest of the units is given up
 _STDERR_BYTES = 64 * limits.KIB
 _READ_BYTES = 1 << 16
+_LINKS = 10_000
 
 # Every value that ONEDNN_MAX_CPU_ISA may be set to on a record's word.
 ONEDNN_ISAS = frozenset(
@@ -38,7 +39,10 @@ ONEDNN_ISAS = frozenset(
      "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX512_CORE_AMX_FP16"}
 )  # fmt: skip
 # What a worker inherits: where things are, never what the user keeps in variables.
-_INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "VIRTUAL_ENV", "TZ")
+_INHERITED = (
+    *("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "TZ"),
+    *("CUDA_VISIBLE_DEVICES", "TRAINPROOF_DATA"),
+)
 
 
 class _Broken(Exception):
@@ -114,6 +118,7 @@ def replay_units(
     callback raises.
     """
     scratch = Path(job.scratch)
+    _furnish(scratch, Path(job.recipe.path).parent)
     shared = _Shared(
         job,
         variables(environment, scratch),
@@ -144,6 +149,17 @@ def replay_units(
         raise shared.error
     order = {unit: i for i, unit in enumerate(_hashable(u) for u in units)}
     return sorted(shared.results, key=lambda result: order[_hashable(result.unit)])
+
+
+def _furnish(scratch: Path, folder: Path) -> None:
+    """Link what lies beside the recipe into scratch, which is a worker's current folder.
+
+    So a recipe finds ``data/…`` where it did when it was recorded, and what it newly writes goes to scratch.
+    """
+    for entry in sorted(folder.iterdir())[:_LINKS]:
+        link = scratch / entry.name
+        if not entry.name.startswith(".") and entry.resolve() != scratch.resolve() and not os.path.lexists(link):
+            link.symlink_to(entry.resolve())
 
 
 def _hashable(unit: Unit) -> tuple[str, int, int, int]:

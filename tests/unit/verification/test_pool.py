@@ -65,11 +65,11 @@ def replay(
     """Replay with a worker whose code is ``body``."""
     script = folder / "worker.py"
     script.write_text(HEAD + body)
-    source = RecipeSource(path="recipe.py", qualname=None, arguments=[])
+    source = RecipeSource(path=str(folder / "recipe.py"), qualname=None, arguments=[])
     job = Job(
         record=str(folder),
         recipe=source,
-        scratch=str(folder),
+        scratch=str(options.pop("scratch", folder)),
         readable=[],
         sandbox="off",
         memory_bytes=0,
@@ -213,3 +213,16 @@ def test_nothing_of_a_pool_stays_behind(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     replay(ECHO, tmp_path, units(3), 3)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_recipe_finds_what_lies_beside_it_and_writes_to_scratch(tmp_path: Path) -> None:
+    folder, scratch = tmp_path / "recipe", tmp_path / "scratch"
+    for path in (folder / "data", scratch):
+        path.mkdir(parents=True)
+    (folder / "data" / "x").write_text("12")
+    body = "ready()\nopen('log', 'w').write('new')\nx = int(open('data/x').read())\n"
+    body += "for unit in units():\n    result(unit, opened=x)\n"
+    (result,) = replay(body, folder, units(1), scratch=scratch)
+    assert result.opened == 12
+    assert (scratch / "log").read_text() == "new"
+    assert not (folder / "log").exists()
