@@ -28,14 +28,17 @@ from trainproof.verification.verify import run as verify
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
+SLOW = pytest.mark.slow  # both doors and all three data sets are in the fast ones as well
 # Example, arguments that make it small, and the record it writes.
 RECORDED = [
-    ("digits.py", "--epochs 2", "digits.tproof"),
-    ("digits_loop.py", "", "digits_loop.tproof"),
-    ("cifar_resnet20.py", "--epochs 1 --every 1", "cifar.tproof"),
-    ("cifar_resnet20_loop.py", "--epochs 2 --batch 64 --every 2", "cifar_loop.tproof"),
-    ("text_transformer.py", "", "text.tproof"),
-    ("text_transformer_loop.py", "--windows 6400", "text_loop.tproof"),
+    pytest.param("digits.py", "--epochs 2", "digits.tproof", id="digits"),
+    pytest.param("digits_loop.py", "", "digits_loop.tproof", id="digits loop"),
+    pytest.param("cifar_resnet20.py", "--epochs 1 --every 1", "cifar.tproof", id="cifar"),
+    pytest.param(
+        "cifar_resnet20_loop.py", "--epochs 2 --batch 64 --every 2", "cifar_loop.tproof", id="cifar loop", marks=SLOW
+    ),
+    pytest.param("text_transformer.py", "", "text.tproof", id="text", marks=SLOW),
+    pytest.param("text_transformer_loop.py", "--windows 6400", "text_loop.tproof", id="text loop"),
 ]
 
 
@@ -103,7 +106,7 @@ def kill_when(process: subprocess.Popen[str], there: Callable[[], bool]) -> None
     process.communicate()
 
 
-@pytest.mark.parametrize(("example", "arguments", "out"), RECORDED, ids=[name for name, *_ in RECORDED])
+@pytest.mark.parametrize(("example", "arguments", "out"), RECORDED)
 def test_an_example_is_killed_continued_and_accepted(example: str, arguments: str, out: str, workplace: Path) -> None:
     command = [str(EXAMPLES / example), *shlex.split(arguments)]
     record = workplace / out

@@ -91,7 +91,8 @@ def _decode(archive: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     except ImportError:
         raise UsageError("pillow is not installed", mend="pip install 'trainproof[bench]'") from None
     try:
-        with np.load(archive, allow_pickle=False) as arrays:
+        # Opened here: numpy leaves a damaged archive open.
+        with archive.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             files, offsets, labels = arrays[f"jpeg_{split}"], arrays[f"offsets_{split}"], arrays[f"y_{split}"]
         images = np.empty((len(labels), 32, 32, 3), np.uint8)
         for index, (begin, end) in enumerate(itertools.pairwise(offsets)):
