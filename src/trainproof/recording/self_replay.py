@@ -43,6 +43,7 @@ class SelfReplays:
             self._thread.join()
         last = len(record) - 1
         if last > 0 and last not in self._done:
+            self.tell(f"testing the record: this machine replays segment {last} before it is sealed")
             self._run(last)
         return sorted(self._results, key=lambda r: r.segment)
 
