@@ -19,7 +19,7 @@ import torch
 from trainproof.attest import canonical
 from trainproof.attest.keys import Signer, key_id
 from trainproof.attest.statement import seal_record
-from trainproof.errors import PolicyError, RecordError, VerificationError
+from trainproof.errors import PolicyError, RecordError, SignatureError, VerificationError
 from trainproof.recording import chain
 from trainproof.recording.format import Integer, Parent, Seal, Segment, SelfReplay, StateManifest
 from trainproof.recording.reader import SEAL, Record
@@ -30,10 +30,12 @@ from trainproof.recording.tree import hexfloat, to_tree
 from trainproof.recording.writer import RecordWriter
 from trainproof.replay.job import Job, Ready, Unit, UnitResult
 from trainproof.replay.pool import replay_units
+from trainproof.verification.checks.v03_initial import v03_initial
+from trainproof.verification.context import Context
 from trainproof.verification.ledger import Ledger
 from trainproof.verification.policy import Policy
 from trainproof.verification.source import resolve
-from trainproof.verification.verdict import Outcome, Report, Verdict
+from trainproof.verification.verdict import Check, Outcome, Report, Verdict
 from trainproof.verification.verify import run, verify
 
 RECIPE = """
@@ -791,6 +793,61 @@ def test_a_warm_start_needs_its_parent_verified(honest: Honest, tmp_path: Path) 
     assert report.facts["parent"].startswith(parent.chain)
 
 
+# -- weak starts: a loop whose initial weights no seed explains -----------------------------------------------------
+
+
+def weak_start(honest: Honest, folder: Path, weights: dict[str, torch.Tensor], rules: Policy) -> Check:
+    """Check the initial state of the record as if its loop had made these weights by itself, without a seed."""
+
+    def edit(parts: Parts) -> None:
+        edit_commitment(closure=with_fields(door="loop"))(parts)
+        parts["tensors"][0] = parts["tensors"][0] | {f"model/{name}": t for name, t in weights.items()}
+        _remanifest(parts, 0, parts["tensors"][0])
+
+    record = Record.open(forge(honest, folder, edit))
+    source, closure = resolve(str(honest.recipe), record.commitment, ())
+    context = Context(record, rules, source, closure, SignatureError("not looked at"), scratch=honest.answers)
+    for index in range(len(record)):
+        context.read(index)
+    context.initial, *context.builds = honest.results[:3]
+    found = v03_initial(context)
+    assert found.outcome is not Outcome.PASS or (context.level_cap == 1 and "Weak start" in context.caveats[0])
+    return found
+
+
+def drawn(seed: int) -> dict[str, torch.Tensor]:
+    """Return weights from the recipe's own initializers, by a seed of the prover's."""
+    torch.manual_seed(seed)
+    layers = torch.nn.Linear(6, 16), torch.nn.Linear(16, 3), torch.nn.Linear(3, 3)
+    named = zip(("0", "3", "4"), layers, strict=True)
+    return {f"{n}.{kind}": t.detach() for n, layer in named for kind, t in layer.named_parameters()}
+
+
+def test_an_honest_weak_start_is_capped(honest: Honest, tmp_path: Path) -> None:
+    found = [weak_start(honest, tmp_path / str(seed), drawn(seed), policy()).outcome for seed in range(5)]
+    assert found == [Outcome.PASS] * 5
+
+
+@pytest.mark.parametrize("case", ["trained", "sort-matched", "another distribution", "a constant changed", "refused"])
+def test_rejects_a_weak_start(case: str, honest: Honest, tmp_path: Path) -> None:
+    final = honest.record.tensors(8)["model/0.weight"]
+    weights, rules, words = drawn(1), policy(), "rank correlation"
+    if case == "trained":
+        weights["0.weight"] = final
+    elif case == "sort-matched":
+        matched = torch.empty(96)
+        matched[final.flatten().argsort()] = weights["0.weight"].flatten().sort().values
+        weights["0.weight"] = matched.reshape(16, 6)
+    elif case == "another distribution":
+        weights["0.weight"], words = weights["0.weight"] * 3, "not distributed"
+    elif case == "a constant changed":
+        weights["1.weight"], words = torch.full((16,), 2.0), "the same under every seed"
+    else:
+        rules, words = policy(initial={"weak_start": "refuse"}), "refuses a weak start"
+    found = weak_start(honest, tmp_path / "r", weights, rules)
+    assert (found.outcome, words in found.evidence) == (Outcome.FAIL, True), found.evidence
+
+
 # -- recipes that hide weights ---------------------------------------------------------------------------------------
 
 
@@ -819,4 +876,3 @@ def test_rejects_a_recipe_that_holds_weights(line: str, words: str, tmp_path: Pa
     report = run(tmp_path / "r", recipe=f"{recipe}:Tiny", policy=policy(initial={"builds": 4}), jobs=1)
     refused(report, "V3", words)
     assert "model/0.weight" in report.headline()
-
