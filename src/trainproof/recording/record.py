@@ -99,6 +99,7 @@ def record(
         keep=keep,
         schedule=[type(s).__name__ for s in schedulers],
         epochs=epochs,
+        skip_iterations=True,
         steps=None if epochs is None else epochs * len(data_loader),
         parent=parent_of(parent),
         note=note,
@@ -119,12 +120,13 @@ class Recording:
     def completed_iterations(self) -> int:
         """Return how many loader iterations a resumed record has behind it: begin the epoch loop there.
 
-        A replay says how many lie before its unit, so that what a loop does by its epoch's number is done again.
+        A replay says how many lie before its unit, so that what a loop does by its epoch's number is done again. If a
+        loop does not ask, these iterations pass with an empty loader.
         """
         session = sessions.active()
         if session is not None:
-            return session.completed_iterations
-        return 0 if self._run is None else self._run.recorder.completed_iterations
+            return session.counts_from()
+        return 0 if self._run is None else self._run.recorder.counts_from()
 
     @property
     def root(self) -> str | None:

@@ -95,6 +95,12 @@ class Recorder:
         """Return how many loader iterations of a resumed record need not be run again; 0 for a new one."""
         return self._resume.iteration if self._resume else 0
 
+    def counts_from(self) -> int:
+        """Return ``completed_iterations`` to a loop that begins after them, so that none passes empty."""
+        if self._resume is not None:
+            self._resume.skip_iterations = 0
+        return self.completed_iterations
+
     def finish(self) -> None:
         """Cut the final state, and wait until everything is on disk. Raises the writer's failure, if not I/O."""
         self.instruments.detach()
@@ -124,7 +130,7 @@ class Recorder:
 
     def _continue(self, tap: LoaderTap, real: Callable[[], Iterator[Any]], resume: _Resume) -> Iterator[Any]:
         if resume.skip_iterations > 0:
-            # An unmodified script counts its epochs itself: completed ones pass with an empty loader.
+            # A loop that counts its epochs by itself: completed ones pass with an empty loader.
             resume.skip_iterations -= 1
             return iter(())
         resume.done = True
@@ -233,7 +239,7 @@ class Recorder:
 
 @dataclass
 class _Resume:
-    """Where a resumed run continues. ``skip_iterations`` completed loader iterations pass empty first."""
+    """Where a resumed run continues. ``skip_iterations`` iterations pass empty first: for a loop that begins at 0."""
 
     segment: Segment
     tensors: dict[str, torch.Tensor]

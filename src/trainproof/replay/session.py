@@ -54,9 +54,15 @@ def perturbed(seed: bytes) -> bytes:
 
 
 class Session:
-    """One unit. ``opened`` is shared by a worker's units: a sample is compared with its leaf once."""
+    """One unit. ``opened`` is shared by a worker's units: a sample is compared with its leaf once.
 
-    def __init__(self, record: Record, unit: Unit, leaves: bytes, secret: bytes, opened: set[int]) -> None:
+    With ``skip``, the loader iterations before the unit pass empty, so that a loop that counts its epochs by itself
+    does what it did by their number, and ends where it ended.
+    """
+
+    def __init__(
+        self, record: Record, unit: Unit, leaves: bytes, secret: bytes, opened: set[int], skip: bool = False
+    ) -> None:
         self.record, self.unit = record, unit
         self.leaves, self.secret, self.opened = leaves, secret, opened
         self.log = SegmentLog()
@@ -76,7 +82,7 @@ class Session:
         self._pending = self._recorded_batches() if unit.kind == "replay" else []
         self._next = 0
         self._instruments: Instruments | None = None
-        self._iterations_here = 0
+        self._to_skip = self.completed_iterations if skip else 0
 
     @property
     def commitment(self) -> Commitment:
@@ -100,8 +106,18 @@ class Session:
     # -- lifetime, called by train and record --
 
     @property
+    def started(self) -> bool:
+        """Return whether the unit's first batch was delivered."""
+        return self._started
+
+    def counts_from(self) -> int:
+        """Return ``completed_iterations`` to a loop that begins after them, so that none passes empty."""
+        self._to_skip = 0
+        return self.completed_iterations
+
+    @property
     def completed_iterations(self) -> int:
-        """Return how many loader iterations lie before the unit, so that a loop's own epoch counter is right."""
+        """Return how many loader iterations lie before the unit."""
         if self.unit.kind == "initial":
             return 0
         segment = self.record.segment(self.unit.start)
@@ -142,6 +158,9 @@ class Session:
         if self._exhausted:
             self._capture()
             raise Finished
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            return iter(())
         if not self._started and self.unit.kind == "replay":
             self._restore(tap)
         else:

@@ -54,13 +54,21 @@ class Worker:
     """Serves the units of one job: the record and its dataset leaves are opened once."""
 
     def __init__(self, job: Job, layers: list[str]) -> None:
+        from trainproof._core import merkle_root
         from trainproof.recording import environment
+        from trainproof.recording.closure import sources_of
         from trainproof.recording.dataset import NO_SECRET
         from trainproof.recording.reader import Record
+        from trainproof.replay.imports import restrict
 
         self.job, self.layers = job, layers
+        restrict(sources_of(Path(job.recipe.path)), Path(job.recipe.path).parent)
         self.record = Record.open(job.record)
+        if job.commitment not in ("", self.record.commitment_digest):
+            raise RecordError("changed while it was being verified", name="commitment.json")
         self.leaves = self.record.leaves()
+        if merkle_root(self.leaves).hex() != self.record.commitment.dataset.root:
+            raise RecordError("do not hash to the committed root", name="dataset.leaves")
         self.secret = NO_SECRET
         if job.salts is not None:
             self.secret = canonical.read_bytes(Path(job.salts), 32, "salt secret")
@@ -76,12 +84,21 @@ class Worker:
         return Ready(environment=facts, layers=self.layers)
 
     def run(self, unit: Unit) -> UnitResult:
-        """Replay one unit; whatever goes wrong in the recipe becomes ``failure``."""
+        """Replay one unit; whatever goes wrong in the recipe becomes ``failure``.
+
+        Iterations before the unit pass empty, unless the loop cannot bear that: then it is entered as if they had been.
+        """
+        result, started = self._attempt(unit, skip=self.record.commitment.closure.door != "recipe")
+        if result.failure is not None and not started and unit.kind == "replay":
+            result, _ = self._attempt(unit, skip=False)
+        return result
+
+    def _attempt(self, unit: Unit, skip: bool) -> tuple[UnitResult, bool]:
         from trainproof.recording import environment
         from trainproof.replay import session as sessions
 
         environment.apply(self.record.commitment.environment)
-        session = sessions.Session(self.record, unit, self.leaves, self.secret, self.opened)
+        session = sessions.Session(self.record, unit, self.leaves, self.secret, self.opened, skip)
         sessions.activate(session)
         failure: str | None = None
         refuted = False
@@ -102,7 +119,7 @@ class Worker:
             sessions.activate(None)
         if unit.kind == "initial" and session.final is not None:
             _leave_model(session, Path(self.job.scratch) / initial_file(unit.perturb))
-        return UnitResult(
+        result = UnitResult(
             unit=unit,
             segments=session.results,
             opened=session.newly_opened,
@@ -117,6 +134,7 @@ class Worker:
             refuted=refuted,
             made=session.made if unit.kind == "initial" and unit.perturb == 0 else None,
         )
+        return result, session.started
 
     def _enter(self, session: Any) -> None:
         """Run the recipe from its beginning."""
