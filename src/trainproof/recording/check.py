@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW")
+_PARALLEL = ("DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule", "DataParallel")
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ def _model(access: StateAccess) -> list[Finding]:
 
     found = []
     model = access.model
-    if type(model).__name__ in ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel", "FSDPModule"):
-        found.append(Finding("model", f"{type(model).__name__} is not supported", "train in one process on one device"))
+    wrappers = [c.__name__ for m in model.modules() for c in type(m).__mro__ if c.__name__ in _PARALLEL]
+    if wrappers:
+        found.append(Finding("model", f"{wrappers[0]} is not supported", "train in one process on one device"))
     if type(model).__name__ == "OptimizedModule":
         found.append(Finding("model", "torch.compile is not supported", "record the model without compiling it"))
     tensors = [*model.named_parameters(), *model.named_buffers()]

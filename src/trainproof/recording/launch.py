@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _REFUSED = {
     "torchrun": "run the script itself, in one process",
+    "torch.distributed.run": "run the script itself, in one process",
+    "torch.distributed.launch": "run the script itself, in one process",
     "accelerate": "run the script itself, in one process",
     "deepspeed": "run the script itself, in one process",
     "jupyter": "export the notebook to a script",

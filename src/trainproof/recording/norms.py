@@ -23,4 +23,7 @@ def squared_distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def distance(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], prefix: str = "model/") -> float:
     """Return the l2 norm of the change of all tensors whose names start with ``prefix``, in name order."""
     names = sorted(n for n in after if n.startswith(prefix) and n in before)
-    return math.sqrt(math.fsum(squared_distance(before[n], after[n]) for n in names))
+    try:
+        return math.sqrt(math.fsum(squared_distance(before[n], after[n]) for n in names))
+    except OverflowError:  # a hostile state may hold anything
+        return math.inf
