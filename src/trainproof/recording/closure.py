@@ -21,6 +21,7 @@ from trainproof.recording.chain import digest_of
 from trainproof.recording.format import Closure, ClosureFile
 
 ENTRY = "__main__"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def closure_of(path: str | Path, door: str, qualname: str | None = None, arguments: Iterable[str] = ()) -> Closure:
@@ -82,7 +83,7 @@ def undeclared(entry: Path) -> list[str]:
             continue
         path = Path(file).resolve()
         inside = path.is_relative_to(entry.resolve().parent)
-        if inside and _is_local(path) and str(path) not in known:
+        if inside and is_local(path) and str(path) not in known:
             found.append(name)
     return sorted(found)
 
@@ -136,14 +137,22 @@ def _local_files(name: str, search: list[str]) -> list[tuple[str, Path]]:
         if spec is None:
             return []
         paths = list(spec.submodule_search_locations or [])
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None or spec.origin is None or not spec.has_location or not is_local(Path(spec.origin)):
         return []
-    path = Path(spec.origin)
-    return [(name, path)] if _is_local(path) else []
+    if not spec.origin.endswith(".py"):
+        raise RecipeError(
+            "is local, but not source that can be committed to", name=name, value=spec.origin, mend="keep it as .py"
+        )
+    return [(name, Path(spec.origin))]
 
 
-def _is_local(path: Path) -> bool:
+def is_local(path: Path, folder: Path | None = None) -> bool:
+    """Return whether the module file at ``path`` belongs to no installed distribution, not to the standard library and
+    not to trainproof. What lies in ``folder`` is local even in a folder that is named like an installed one.
+    """
     resolved = path.resolve()
     roots = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots.add(Path(__file__).resolve().parents[1])
-    return not any(resolved.is_relative_to(root) for root in roots) and "site-packages" not in resolved.parts
+    if any(resolved.is_relative_to(root) for root in roots):
+        return False
+    return (folder is not None and resolved.is_relative_to(folder)) or not _INSTALLED & set(resolved.parts)

@@ -28,8 +28,16 @@ def segment_name(index: int) -> str:
     return f"{index:08d}"
 
 
+def segment_digest(data: bytes) -> str:
+    """Return the digest of a segment file's bytes, in hexadecimal."""
+    return chain.digest_of("segment-file", data)
+
+
 class Record:
     """A record folder. ``open`` reads the commitment and the list of files; segments are parsed when asked for.
+
+    ``expected`` are digests (``segment_digest``) that segment files must have: the folder may be the prover's, and what
+    has been checked is not what a later look finds there unless that is checked too.
 
     Raises RecordError or LimitError for anything malformed; never executes or unpickles anything.
     """
@@ -38,6 +46,7 @@ class Record:
         self.path, self.commitment, self._count = path, commitment, count
         self.commitment_digest = chain.commitment_digest(commitment)
         self.segment = lru_cache(maxsize=8)(self._segment)
+        self.expected: dict[int, str] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Record:
@@ -61,6 +70,8 @@ class Record:
         if not 0 <= index < self._count:
             raise RecordError("no such segment in this record", name=name)
         data = canonical.read_bytes(self.path / name, limits.SEGMENT_BYTES, name)
+        if index in self.expected and segment_digest(data) != self.expected[index]:
+            raise RecordError("changed while it was being verified", name=name)
         return canonical.decode(data, Segment, name)
 
     @property

@@ -20,6 +20,7 @@ from trainproof.errors import RecipeError
 from trainproof.recording.chain import digest_of
 from trainproof.recording.format import PublicKey
 from trainproof.recording.optimizers import Optimizer
+from trainproof.replay.imports import SourceLoader
 from trainproof.replay.job import RecipeSource
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def load_module(path: Path) -> ModuleType:
     """Import a source file as a module of its own name, with its folder on the path."""
     path = path.resolve()
     name = f"_trainproof_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    # From source always: bytecode beside it may say something else.
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if not path.is_file() or spec is None or spec.loader is None:
         raise RecipeError("no such Python file", name=str(path))
     folder = str(path.parent)

@@ -22,7 +22,8 @@ class RecipeSource(Part, frozen=True):
 class Job(Part, frozen=True):
     """First line on the worker's standard input.
 
-    ``salts`` is the path of a salt secret, if the prover disclosed one.
+    ``salts`` is the path of a salt secret, if the prover disclosed one. ``commitment`` is the digest of the commitment
+    that the record must have, "" for any.
     """
 
     record: str
@@ -32,6 +33,7 @@ class Job(Part, frozen=True):
     sandbox: Literal["required", "best-effort", "off"]
     memory_bytes: int
     salts: str | None
+    commitment: str = ""
 
 
 class Unit(Part, frozen=True):
@@ -39,12 +41,14 @@ class Unit(Part, frozen=True):
 
     'initial': run the recipe to the first delivered batch and report the state there; with ``perturb`` > 0 every seed
     that the recipe sets or is given is replaced by one derived from it and ``perturb`` (the two-seed test of V3).
+    ``digests`` are those of the segment files ``start`` to ``end``, as the verifier checked them; empty for any.
     """
 
     kind: Literal["replay", "initial"]
     start: int
     end: int
     perturb: int
+    digests: tuple[str, ...] = ()
 
 
 class TensorError(Part, frozen=True):

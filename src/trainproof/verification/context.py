@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from trainproof import _core, limits
+from trainproof import limits
 from trainproof.attest import canonical
 from trainproof.errors import RecordError, SignatureError
 from trainproof.recording.format import Closure, Commitment, Segment, Statement
-from trainproof.recording.reader import SEGMENTS, Record, segment_name
+from trainproof.recording.reader import SEGMENTS, Record, segment_digest, segment_name
 from trainproof.replay.job import RecipeSource, Unit, UnitResult
 from trainproof.verification.compare import Bitwise, Comparison
 from trainproof.verification.policy import Policy
 from trainproof.verification.select import Plan, UnitFacts
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Accepted(Protocol):
@@ -80,7 +83,7 @@ class Context:
     comparison: Comparison = field(default_factory=Bitwise)
     rows: list[SegmentRow] = field(default_factory=list)
     """Filled by V0, a row a segment."""
-    digests: list[bytes] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     """Filled by V0: of every segment file, so that what is read again is what was checked."""
     marked: dict[int, list[str]] = field(default_factory=dict)
     """Filled by the cheap checks: units that must be replayed, and why."""
@@ -123,14 +126,15 @@ class Context:
         name = f"{SEGMENTS}/{segment_name(index)}.json"
         data = canonical.read_bytes(self.record.path / name, limits.SEGMENT_BYTES, name)
         if len(self.digests) == index:
-            self.digests.append(_digest(data))
+            self.digests.append(segment_digest(data))
+            self.record.expected[index] = self.digests[index]
         return canonical.decode(data, Segment, name)
 
     def segment(self, index: int) -> Segment:
         """Return segment ``index`` again, quickly: it must be what ``read`` saw."""
         name = f"{SEGMENTS}/{segment_name(index)}.json"
         data = canonical.read_bytes(self.record.path / name, limits.SEGMENT_BYTES, name)
-        if _digest(data) != self.digests[index]:
+        if segment_digest(data) != self.digests[index]:
             raise RecordError("changed while it was being verified", name=name)
         return msgspec.json.decode(data, type=Segment)
 
@@ -138,6 +142,17 @@ class Context:
         """Yield every segment, in order."""
         for index in range(len(self.record)):
             yield self.segment(index)
+
+    def tensors(self, index: int, prefix: str = "") -> dict[str, torch.Tensor]:
+        """Load stored tensors again: they must be what the manifest says, as V5 saw them."""
+        from trainproof.recording.state import check_tensors
+        from trainproof.verification.check import Refuted
+
+        found = self.record.tensors(index, prefix)
+        wrong = check_tensors(found, self.segment(index).state)
+        if wrong is not None:
+            raise Refuted(f"{wrong} is stored with other contents than its digest says", index)
+        return found
 
     def unit_of(self, segment: int) -> int:
         """Return the index of the unit that segment ``segment`` belongs to; the initial state belongs to the first."""
@@ -162,9 +177,10 @@ class Context:
                     yield result, segment, self.segment(segment.index)
 
 
-def unit_request(unit: UnitFacts) -> Unit:
-    """Return the request that replays ``unit``."""
-    return Unit(kind="replay", start=unit.start, end=unit.end, perturb=0)
+def unit_request(context: Context, unit: UnitFacts) -> Unit:
+    """Return the request that replays ``unit``, from the very segments that were checked."""
+    digests = context.digests[unit.start : unit.end + 1]
+    return Unit(kind="replay", start=unit.start, end=unit.end, perturb=0, digests=tuple(digests))
 
 
 def options(tree: Any) -> list[dict[str, Any]]:
@@ -180,12 +196,6 @@ def options(tree: Any) -> list[dict[str, Any]]:
     ):
         raise RecordError("must be a list with the options of each parameter group", name="hypers")
     return groups
-
-
-def _digest(data: bytes) -> bytes:
-    hasher = _core.Hasher(b"trainproof.segment-file.v1\0")
-    hasher.update(data)
-    return hasher.digest()
 
 
 Progress = Callable[[str, int, int], object]

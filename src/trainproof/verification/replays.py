@@ -67,7 +67,8 @@ class Replays:
         context = self.context
         count = context.policy.initial.builds if context.commitment.closure.door == "recipe" else 2
         perturbed = range(1, count + 1) if context.commitment.parent is None else ()
-        units = [Unit(kind="initial", start=0, end=0, perturb=p) for p in (0, *perturbed)]
+        first = tuple(context.digests[:1])
+        units = [Unit(kind="initial", start=0, end=0, perturb=p, digests=first) for p in (0, *perturbed)]
         done = 0
 
         def on_result(result: UnitResult) -> bool:
@@ -103,7 +104,7 @@ class Replays:
             return result.failure is not None or not _agrees(context, result)
 
         self.progress("replay", 0, len(units))
-        self._run([unit_request(unit) for unit in units], on_result)
+        self._run([unit_request(context, unit) for unit in units], on_result)
 
     def _estimate(self, plan: Plan, result: UnitResult, elapsed: float) -> None:
         """Extrapolate from the first unit: seconds a step, and the time to get a unit going."""
@@ -155,6 +156,7 @@ def job_of(context: Context, scratch: Path, readable: list[str], salts: Path | N
         sandbox=sandbox.mode,
         memory_bytes=int(sandbox.memory_gib * GIB),
         salts=None if salts is None else str(salts.resolve()),
+        commitment=context.record.commitment_digest,
     )
 
 

@@ -269,6 +269,8 @@ def _parents(
                 raise Undecided(f"the parent record: {report.headline()}")
             if report.verdict is Verdict.REJECT:
                 raise Refuted(f"the parent record: {report.headline()}", 0)
+            if report.root != chain_value:
+                raise Refuted("the parent record changed while it was being verified", 0)
             return _Parent(report.level, report.facts["final model"])
         return None
 

@@ -51,7 +51,7 @@ def _subject(context: Context, digests: Mapping[Literal["sha256", "blake3"], str
     segment = context.segment(last)
     if digests["blake3"] != chain.model_root(segment.state):
         raise Refuted("the signed model is not the one at the end of the record", last)
-    tensors = context.record.tensors(last, "model/")
+    tensors = context.tensors(last, "model/")
     model = [entry for entry in segment.state.tensors if entry.name in tensors]
     hashed = _core.tensor_digests([(e.dtype, e.shape, raw(tensors[e.name])) for e in model], "sha256")
     root = _core.state_root([(e.name, digest) for e, digest in zip(model, hashed, strict=True)], "sha256").hex()

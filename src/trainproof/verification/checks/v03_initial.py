@@ -115,7 +115,7 @@ def _only_generators_differ(recorded: StateManifest, rebuilt: StateManifest) -> 
 
 
 def _free_generators(context: Context, recorded: Segment, rebuilt: Segment) -> str:
-    """A loop that does not seed every generator leaves their start to the prover: like a seed that was freely chosen."""
+    """A loop that does not seed every generator leaves their start to the prover: like a seed freely chosen."""
     different = _named(recorded.state, rebuilt.state)
     if context.policy.initial.free_seed == "refuse":
         raise Refuted(f"{different} is not what the recipe makes, and the policy refuses a seed freely chosen", 0)
@@ -167,8 +167,8 @@ def _weak_start(context: Context, recorded: Segment, rebuilt: Segment) -> str:
     ours = {e.name: e.digest for e in recorded.state.tensors}
     made = {e.name: e.digest for e in rebuilt.state.tensors}
     builds = [_built(context, build) for build in [context.initial, *context.builds] if build is not None]
-    start = context.record.tensors(0, "model/")
-    final = context.record.tensors(len(context.record) - 1, "model/")
+    start = context.tensors(0, "model/")
+    final = context.tensors(len(context.record) - 1, "model/")
     random = [n for n in builds[0] if any(not np.array_equal(builds[0][n], b[n]) for b in builds[1:])]
     for name in kinds:
         if name not in random and ours[name] != made[name]:
