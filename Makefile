@@ -26,7 +26,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/.env-stamp: pyproject.toml uv.lock | $(BIN)/uv
-	$(BIN)/uv sync --locked --inexact --all-extras --no-install-project
+	$(BIN)/uv sync --locked --inexact --all-extras --no-install-project --compile-bytecode
 	@touch $@
 
 build: $(EXTENSION) ## Build the Rust extension (release) into .venv
@@ -35,7 +35,7 @@ $(EXTENSION): $(VENV)/.env-stamp $(RUST_SOURCES)
 	$(BIN)/maturin develop --release --uv --quiet
 	@touch $@
 
-demo: env ## Record, verify, refuse a spoof, prove in zero knowledge, write a report
+demo: env ## Record, verify, refuse a spoof, write a report
 	$(BIN)/python -m trainproof.demo
 
 test: check test-rust ## All gates and the tests that take seconds
