@@ -91,5 +91,6 @@ def _policy(name: str) -> Policy:
 def _on_progress(what: str, done: int, total: int, update: Any, quiet: bool) -> None:
     """Draw a bar; the plan's cost is a line that stays, printed before the replay begins."""
     if what.startswith("plan") and not quiet:
-        say(f"{what}: {done} of {total} units will be replayed")
+        say(what)
+        return
     update(done, total, what)

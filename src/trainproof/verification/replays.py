@@ -68,7 +68,9 @@ class Replays:
         count = context.policy.initial.builds if context.commitment.closure.door == "recipe" else 2
         perturbed = range(1, count + 1) if context.commitment.parent is None else ()
         first = tuple(context.digests[:1])
-        units = [Unit(kind="initial", start=0, end=0, perturb=p, digests=first) for p in (0, *perturbed)]
+        ambient = (-1,) if context.commitment.closure.door == "loop" else ()
+        numbers = (0, *perturbed, *ambient)
+        units = [Unit(kind="initial", start=0, end=0, perturb=p, digests=first) for p in numbers]
         done = 0
 
         def on_result(result: UnitResult) -> bool:
@@ -84,6 +86,8 @@ class Replays:
             if len(result.segments) != 1 or result.segments[0].steps:
                 raise Undecided("the replay process did not report one initial state", 0)
         context.initial, *context.builds = results
+        if ambient:
+            context.ambient = context.builds.pop()
 
     def replay(self, plan: Plan) -> None:
         """Replay the plan's units in order, up to the first that does not agree; results go into the context.
@@ -115,6 +119,7 @@ class Replays:
         limit = self.context.policy.cost.seconds
         if self.estimated_seconds > limit:
             raise Undecided(f"estimated {self.estimated_seconds:.0f} s, above the policy's cap of {limit:g} s")
+        self.progress(f"plan: about {self.estimated_seconds:.0f} s in all, by the first unit", 1, len(plan.chosen))
 
 
 def _agrees(context: Context, result: UnitResult) -> bool:

@@ -203,7 +203,12 @@ class _Verification:
             chain=root,
         )
         context.plan = plan
-        self.progress("plan", len(plan.reasons), len(plan.units))
+        units, steps = (
+            f"{len(plan.reasons)} of {len(plan.units)} units",
+            f"{plan.steps} of {sum(row.steps for row in context.rows)} steps",
+        )
+        cap = f"{context.policy.cost.steps} steps, {context.policy.cost.seconds:g} s"
+        self.progress(f"plan: {units}, {steps} will be trained again; the policy's cap is {cap}", 0, len(plan.reasons))
         limit = context.policy.cost.steps
         if plan.steps > limit:
             raise Undecided(f"the plan has {plan.steps} steps, above the policy's cap of {limit}")
