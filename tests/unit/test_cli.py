@@ -299,7 +299,7 @@ def test_verify_exits_by_the_verdict(
     assert main(["verify", "r", "--recipe", "f.py", "--policy", "bitwise"]) == code
     captured = capsys.readouterr()
     assert captured.out.rstrip().splitlines()[-1].startswith(verdict.value)
-    assert "plan: 1 of 4 units" in captured.err
+    assert "plan: 2 steps" in captured.err
     assert main(["verify", "r", "--recipe", "f.py", "--policy", "strict", "--json"]) == code
     captured = capsys.readouterr()
     assert json.loads(captured.out)["verdict"] == verdict.value
