@@ -639,6 +639,52 @@ def test_rejects_too_many_resumes_and_replays_beside_one(honest: Honest, tmp_pat
     assert all("resume" in report.units[index].chosen for index in (2, 3))
 
 
+def straighten(parts: Parts) -> None:
+    """Put every state on the line from the first weights to the last, and say so in the log."""
+    from trainproof.recording.norms import distance
+
+    first, last = parts["tensors"][0], parts["tensors"][-1]
+    count = len(parts["segments"]) - 1
+    for index in range(1, count):
+        line = {
+            name: torch.lerp(first[name], last[name], index / count)
+            for name in first
+            if name.startswith("model/") and first[name].dtype.is_floating_point
+        }
+        parts["tensors"][index] = parts["tensors"][index] | line
+        _remanifest(parts, index, parts["tensors"][index])
+    for index in range(1, count + 1):
+        norm = hexfloat(distance(parts["tensors"][index - 1], parts["tensors"][index]))
+        parts["segments"][index] = msgspec.structs.replace(parts["segments"][index], update_norm=norm)
+
+
+def repeat(parts: Parts) -> None:
+    """End the record in the weights of an earlier state."""
+    from trainproof.recording.norms import distance
+
+    old = {n: t for n, t in parts["tensors"][4].items() if n.startswith("model/")}
+    parts["tensors"][8] = parts["tensors"][8] | old
+    _remanifest(parts, 8, parts["tensors"][8])
+    norm = hexfloat(distance(parts["tensors"][7], parts["tensors"][8]))
+    parts["segments"][8] = msgspec.structs.replace(parts["segments"][8], update_norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("reason", "unit", "edit"),
+    [
+        ("straight line", 3, straighten),
+        ("duplicate state", 7, repeat),
+        ("loss spike", 4, edit_steps(5, first_step(with_fields(losses=[hexfloat(1e6)])))),
+    ],
+)
+def test_replays_what_looks_odd(
+    reason: str, unit: int, edit: Callable[[Parts], None], honest: Honest, tmp_path: Path
+) -> None:
+    report = check_record(honest, forge(honest, tmp_path / "r", edit))
+    assert reason in report.units[unit].chosen
+    assert not any(reason in row.chosen for row in check_record(honest, honest.path).units)
+
+
 @pytest.mark.parametrize(
     ("identity", "words", "change"),
     [
@@ -810,6 +856,7 @@ def weak_start(honest: Honest, folder: Path, weights: dict[str, torch.Tensor], r
     for index in range(len(record)):
         context.read(index)
     context.initial, *context.builds = honest.results[:3]
+    context.ambient = context.builds[0]  # a loop without a seed: other generators, other weights
     found = v03_initial(context)
     assert found.outcome is not Outcome.PASS or (context.level_cap == 1 and "Weak start" in context.caveats[0])
     return found
