@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from trainproof.errors import RecipeError, UsageError
+from trainproof.errors import RecipeError, RecordError, UsageError
 from trainproof.recording.check import require
 from trainproof.recording.closure import closure_of, undeclared
 from trainproof.recording.dataset import base_of
@@ -149,10 +149,15 @@ class Recording:
             if kind is None:
                 session.leave()
         elif self._run is not None:
-            if kind is None:
-                self.record = self._run.finish()
-            else:
+            if kind is not None:
                 self._run.abandon()
+                return
+            try:
+                self.record = self._run.finish()
+            except RecordError as failure:
+                if self._run.recorder.error is None:
+                    raise
+                print(f"trainproof: {failure}", file=sys.stderr)  # a full disk never ends a script
 
 
 def find_scaler() -> Any:

@@ -156,7 +156,10 @@ class Run:
         if old is None:
             if start.resume and self.path.exists():
                 shutil.rmtree(self.path)  # unfinished() found no state in it: nothing is lost
-            self.writer = RecordWriter.create(self.path, self.commitment, start.leaves)
+            try:
+                self.writer = RecordWriter.create(self.path, self.commitment, start.leaves)
+            except OSError as error:
+                raise RecordError(f"cannot be written: {error.strerror}", name=str(self.path)) from None
         else:
             position = self._reopen(old, skip_iterations)
         self.replays = SelfReplays(self.path, source, self.say) if self_replay else None
@@ -201,11 +204,21 @@ class Run:
         self.recorder.start()
 
     def finish(self) -> Record:
-        """Cut the last state, replay the first and last unit, seal. Returns the finished record."""
+        """Cut the last state, replay the first and last unit, seal. Returns the finished record.
+
+        Raises RecordError if there is nothing to seal, or no space for the seal.
+        """
         self.recorder.finish()
-        if len(Record.open(self.path)) == 0:
-            raise RecordError("nothing was trained", name=str(self.path))
-        return seal(self.path, self.writer, self.signer, self.recorder, self.replays, self.say)
+        error = self.recorder.error
+        if not any((self.path / SEGMENTS).glob("0*.json")):
+            why = "nothing was trained" if error is None else f"no state was written: {error.strerror}"
+            raise RecordError(why, name=str(self.path))
+        try:
+            return seal(self.path, self.writer, self.signer, self.recorder, self.replays, self.say)
+        except OSError as full:
+            raise RecordError(
+                f"cannot be sealed: {full.strerror}", name=str(self.path), mend="make space, and resume it"
+            ) from None
 
     def abandon(self) -> None:
         """Write what is queued and leave the record unsealed."""
@@ -226,7 +239,7 @@ def seal(
     """Cut the record back to its last stored state, replay its ends, and sign it."""
     record = Record.open(path)
     last = record.stored()[-1]
-    if last != len(record) - 1:  # a full disk between two stored states
+    if last != len(record) - 1 or recorder.error is not None:  # a full disk between or in two stored states
         writer = RecordWriter.reopen(path, last + 1)
         record = Record.open(path)
     if recorder.error is not None:
