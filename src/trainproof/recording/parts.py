@@ -126,7 +126,16 @@ def declared(
             sampler=type(loader.sampler).__name__,
             accumulate=accumulate,
         ),
+        batches=length_of(loader),
     )
+
+
+def length_of(loader: Any) -> int | None:
+    """Return how many batches an iteration of the loader has; None if its sampler does not say."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None
 
 
 def batch_size_of(loader: Any) -> int:

@@ -40,7 +40,8 @@ class Unit(Part, frozen=True):
     """One request. ``kind`` 'replay': re-enter at the stored state ``start`` and run to the end of segment ``end``.
 
     'initial': run the recipe to the first delivered batch and report the state there; with ``perturb`` > 0 every seed
-    that the recipe sets or is given is replaced by one derived from it and ``perturb`` (the two-seed test of V3).
+    that the recipe sets or is given is replaced by one derived from it and ``perturb`` (the two-seed test of V3); with
+    ``perturb`` < 0 only the generators that it finds are others, which shows what it does not seed.
     ``digests`` are those of the segment files ``start`` to ``end``, as the verifier checked them; empty for any.
     """
 
@@ -73,11 +74,15 @@ class TensorSummary(Part, frozen=True):
 
 
 class Made(Part, frozen=True):
-    """What the verifier's own recipe declares, as the commitment has it: for comparison with the committed parts."""
+    """What the verifier's own recipe declares, as the commitment has it: for comparison with the committed parts.
+
+    ``batches`` is the loader's length, None if it has none.
+    """
 
     model: list[Parameter]
     optimizer: OptimizerSpec
     loader: LoaderSpec
+    batches: int | None = None
 
 
 class UnitResult(Part, frozen=True):

@@ -48,7 +48,7 @@ def activate(session: Session | None) -> None:
 
 def perturbed(seed: bytes) -> bytes:
     """Return ``seed``, or in the two-seed test another one derived from it."""
-    if _active is None or _active.unit.perturb == 0:
+    if _active is None or _active.unit.perturb <= 0:
         return seed
     return hashlib.sha256(b"trainproof.perturb.v1" + seed + str(_active.unit.perturb).encode()).digest()
 

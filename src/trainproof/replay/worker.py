@@ -223,7 +223,10 @@ def _summaries(session: Any) -> list[TensorSummary]:
 
 
 class _perturbed_seeds:
-    """Replace every seed that the recipe gives to torch, NumPy or Python by one derived from it and ``number``."""
+    """Replace every seed that the recipe gives to torch, NumPy or Python by one derived from it and ``number``.
+
+    A negative number leaves these as they are and only sets what the recipe finds: what it does not seed differs then.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -245,9 +248,10 @@ class _perturbed_seeds:
             return int.from_bytes(digest[:4], "little")
 
         torch_seed, numpy_seed, python_seed = self._saved
-        torch.manual_seed = lambda seed: torch_seed(shift(seed))
-        np.random.seed = lambda seed=None: numpy_seed(shift(seed))
-        random.seed = lambda a=None, version=2: python_seed(shift(a), version)
+        if self.number > 0:
+            torch.manual_seed = lambda seed: torch_seed(shift(seed))
+            np.random.seed = lambda seed=None: numpy_seed(shift(seed))
+            random.seed = lambda a=None, version=2: python_seed(shift(a), version)
         torch_seed(shift("before the recipe"))
         numpy_seed(shift("before the recipe"))
         python_seed(shift("before the recipe"))

@@ -91,6 +91,8 @@ class Context:
     initial: UnitResult | None = None
     builds: list[UnitResult] = field(default_factory=list)
     """The model built under other seeds, for V3."""
+    ambient: UnitResult | None = None
+    """The model built again with other generators to begin with: what differs, the recipe does not seed."""
     scratch: Path = Path()
     """Where the initial units leave the tensors they built."""
     results: dict[int, UnitResult] = field(default_factory=dict)

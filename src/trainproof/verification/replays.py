@@ -68,7 +68,7 @@ class Replays:
         count = context.policy.initial.builds if context.commitment.closure.door == "recipe" else 2
         perturbed = range(1, count + 1) if context.commitment.parent is None else ()
         first = tuple(context.digests[:1])
-        ambient = (-1,) if context.commitment.closure.door == "loop" else ()
+        ambient = () if context.commitment.closure.door == "recipe" else (-1,)
         numbers = (0, *perturbed, *ambient)
         units = [Unit(kind="initial", start=0, end=0, perturb=p, digests=first) for p in numbers]
         done = 0

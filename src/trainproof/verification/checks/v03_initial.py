@@ -97,9 +97,9 @@ def _same_but_weights(context: Context, recorded: Segment, rebuilt: Segment, sec
             raise Refuted(f"state '{section}' is not what the recipe makes", 0)
 
 
-def _section(tree: Tree, name: str) -> Tree | None:
+def _section(tree: Tree, *names: str) -> Tree | None:
     try:
-        return lookup(tree, name)
+        return lookup(tree, *names)
     except RecordError:
         return None
 
@@ -115,7 +115,11 @@ def _only_generators_differ(recorded: StateManifest, rebuilt: StateManifest) -> 
 
 
 def _free_generators(context: Context, recorded: Segment, rebuilt: Segment) -> str:
-    """A loop that does not seed every generator leaves their start to the prover: like a seed freely chosen."""
+    """A loop that does not seed every generator leaves their start to the prover: like a seed freely chosen.
+
+    Raises Refuted if the recipe does seed one whose state in the record is another.
+    """
+    _only_unseeded_generators(context, recorded, rebuilt)
     different = _named(recorded.state, rebuilt.state)
     if context.policy.initial.free_seed == "refuse":
         raise Refuted(f"{different} is not what the recipe makes, and the policy refuses a seed freely chosen", 0)
@@ -124,6 +128,24 @@ def _free_generators(context: Context, recorded: Segment, rebuilt: Segment) -> s
         "best run."
     )
     return f"bitwise what the recipe makes but for generators that it does not seed ({different}); optimizer fresh"
+
+
+def _only_unseeded_generators(context: Context, recorded: Segment, rebuilt: Segment) -> None:
+    """A generator that comes out the same whatever it was before the recipe is the recipe's, and no free choice."""
+    assert context.ambient is not None
+    found, made, again = (_generators(s.state) for s in (recorded, rebuilt, context.ambient.segments[0]))
+    for name in sorted(found.keys() | made.keys()):
+        if found.get(name) != made.get(name) and made.get(name) == again.get(name):
+            raise Refuted(f"{name} is seeded by the recipe, and is another in the record", 0)
+
+
+def _generators(state: StateManifest) -> dict[str, object]:
+    """Return the random generators' states and the loader's beginning, each as a whole."""
+    found: dict[str, object] = {e.name: e for e in state.tensors if e.name.startswith(("rng/", "loader/"))}
+    for owner, name in (("rng", "python"), ("rng", "numpy")):
+        tensor = found.pop(f"{owner}/{name}/1", None)
+        found[f"{owner}/{name}"] = (tensor, _section(state.tree, owner, name))
+    return found | {"loader": _section(state.tree, "loader")}
 
 
 _FRESH = ("optimizer", "groups", "schedulers", "scaler", "extra")
@@ -136,6 +158,11 @@ def _warm_start(context: Context, recorded: Segment, rebuilt: Segment) -> str:
     if chain.model_root(recorded.state) != parent.model:
         raise Refuted("the initial weights are not the declared parent's final model", 0)
     _same_but_weights(context, recorded, rebuilt, _FRESH)
+    if _generators(recorded.state) != _generators(rebuilt.state):
+        if context.commitment.closure.door != "loop":
+            raise Refuted("random generators or the loader's beginning are not what the seed gives", 0)
+        _free_generators(context, recorded, rebuilt)
+    context.caveats.append(f"Warm start: the weights come from record {parent.chain}, verified with its own recipe.")
     if context.ledger is not None and context.ledger.refused(parent.chain) is not None:
         raise Refuted("the declared parent was refused: the ledger says so", 0)
     accepted = context.ledger.accepted(parent.chain) if context.ledger is not None else None
@@ -162,6 +189,10 @@ def _weak_start(context: Context, recorded: Segment, rebuilt: Segment) -> str:
     if chain.model_root(recorded.state) == chain.model_root(rebuilt.state):
         raise Refuted(f"{what} is not what the recipe makes, though the weights are", 0)
     _same_but_weights(context, recorded, rebuilt, _FRESH)
+    assert context.ambient is not None
+    if chain.model_root(context.ambient.segments[0].state) == chain.model_root(rebuilt.state):
+        raise Refuted(f"the recipe seeds its initial weights, and {what} is another in the record", 0)
+    _only_unseeded_generators(context, recorded, rebuilt)
     kinds = {f"model/{p.name}": p.kind for p in context.commitment.model}
     shapes = {e.name: e.shape for e in recorded.state.tensors}
     ours = {e.name: e.digest for e in recorded.state.tensors}

@@ -6,6 +6,7 @@ batch that the loop was given is the one that was hashed, and its indices are wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from trainproof import _core
@@ -72,6 +73,7 @@ def _free(context: Context) -> str:
     """
     size, iteration, count, marked = context.commitment.dataset.size, -1, 0, False
     seen = bytearray(size)
+    used: Counter[int] = Counter()
     for segment, batch in _delivered(context):
         if batch.iteration != iteration:
             seen, iteration = bytearray(size), batch.iteration
@@ -81,7 +83,26 @@ def _free(context: Context) -> str:
                 marked = True
             seen[index] = 1
         count += 1
+        used[batch.iteration] += not batch.dropped
+    _left_early(context, used, iteration)
     return f"{count} batches in the recipe's own order" + (", with repeated samples" if marked else "")
+
+
+def _left_early(context: Context, used: Counter[int], last: int) -> None:
+    """Say how many iterations ended before the loader was exhausted.
+
+    A loop may ``break`` by a count of its own, which a replay that enters in its middle cannot follow: it is made to
+    leave where the record says. So whoever records may leave out batches; this is where a reader learns of it.
+    """
+    made = context.initial.made if context.initial is not None else None
+    whole = made.batches if made is not None and made.batches is not None else max(used.values(), default=0)
+    early = [number for number in range(last + 1) if used[number] < whole]
+    if early:
+        missing = sum(whole - used[number] for number in early)
+        context.caveats.append(
+            f"{len(early)} of {last + 1} loader iterations (the first: {early[0]}) were left early, {missing} batches "
+            "before their ends: which batches were left out may have been the prover's choice."
+        )
 
 
 @check("V4", "samples and batches, replayed")
