@@ -5,6 +5,7 @@ A record that its own machine cannot replay is worth little; the prover should h
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -67,15 +68,18 @@ class SelfReplays:
 
         record = Record.open(self.path)
         start = max(i for i in record.stored() if i < end)
+        # Confined where the system can: the script runs a second time, and must not write over what it wrote the first.
+        data = [entry for entry in os.environ.get("TRAINPROOF_DATA", "").split(os.pathsep) if entry]
+        folders = [self.path, Path(self.source.path).parent, *map(Path, data)]
         secret = self.path.with_name(self.path.name + ".secret")
         with tempfile.TemporaryDirectory(prefix="trainproof-") as scratch:
             job = Job(
                 record=str(self.path.resolve()),
                 recipe=self.source,
                 scratch=scratch,
-                readable=[],
-                sandbox="off",
-                memory_bytes=0,
+                readable=sorted({str(folder.resolve()) for folder in folders}),
+                sandbox="best-effort",
+                memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
                 salts=str(secret.resolve()) if record.commitment.dataset.private else None,
             )
             unit = Unit(kind="replay", start=start, end=end, perturb=0)
