@@ -62,6 +62,8 @@ def capture(packages: list[str] | None = None, device: str = "cpu") -> Environme
 
 def versions(packages: list[str]) -> list[tuple[str, str]]:
     """Return (distribution, version) of each third-party module in ``packages``, ascending, without duplicates."""
+    if not packages:
+        return []  # to ask who owns what reads every installed distribution: half a second of a replay's start
     owners = metadata.packages_distributions()
     found = {d for p in packages for d in owners.get(p, [])}
     return sorted((d, metadata.version(d)) for d in found if d != "trainproof")
@@ -99,6 +101,8 @@ def differences(recorded: Environment, here: Environment) -> list[str]:
         a, b = getattr(recorded, field), getattr(here, field)
         if a != b:
             found.append(f"{field}: recorded {a}, here {b}")
+    if recorded.device == "cpu" and recorded.tf32:
+        found.append("tf32: recorded True, but a CPU has none")
     if recorded.python.rsplit(".", 1)[0] != here.python.rsplit(".", 1)[0]:
         found.append(f"python: recorded {recorded.python}, here {here.python}")
     if recorded.cpu_capability not in CAPABILITIES or here.cpu_capability not in CAPABILITIES:

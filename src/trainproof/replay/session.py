@@ -126,10 +126,13 @@ class Session:
     def attach(self, access: StateAccess, loader: torch.utils.data.DataLoader[Any], **declaration: Any) -> None:
         """Attach to the recipe's objects; ``declaration`` is for ``parts.declared``.
 
-        Raises ReplayError if the recipe makes a second recording.
+        Raises ReplayError if the recipe makes a second recording, RecordError if its dataset has another size.
         """
         if self.access is not None:
             raise ReplayError("starts a second recording", name="recipe", mend="record one run in a script")
+        size, committed = len(data.base_of(loader.dataset)), self.commitment.dataset.size
+        if size != committed:
+            raise RecordError(f"{committed} samples are committed; the recipe's has {size}", name="dataset")
         self.access = access
         self.made = declared(access, loader, **declaration)
         self._instruments = Instruments(access, loader, self)

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from trainproof import limits
 from trainproof.attest import canonical
 from trainproof.errors import RecordError, ReplayError, SandboxError, TrainproofError, shorten
@@ -77,8 +79,6 @@ class Worker:
 
     def ready(self) -> Ready:
         """Return what this process runs under."""
-        import msgspec
-
         facts = {k: str(v) for k, v in msgspec.structs.asdict(self.here).items()}
         return Ready(environment=facts, layers=self.layers)
 
@@ -98,7 +98,12 @@ class Worker:
         from trainproof.replay import session as sessions
 
         environment.apply(self.record.commitment.environment)
-        session = sessions.Session(self.record, unit, self.leaves, self.secret, self.opened, skip)
+        try:
+            session = sessions.Session(self.record, unit, self.leaves, self.secret, self.opened, skip)
+        except RecordError as error:  # a state that does not say where the loop stood
+            from trainproof.replay.pool import failure as failed
+
+            return msgspec.structs.replace(failed(unit, str(error), 0.0), refuted=True), True
         sessions.activate(session)
         failure: str | None = None
         refuted = False

@@ -11,11 +11,13 @@ import math
 from trainproof.errors import RecordError
 from trainproof.recording.format import BatchLog, Segment
 from trainproof.recording.reader import STATES, TEMPORARY, segment_name
+from trainproof.recording.tree import hexfloat
 from trainproof.verification.check import Refuted, check
 from trainproof.verification.context import Context, SegmentRow
 
 Layout = dict[str, tuple[str, tuple[int, ...], tuple[int, ...] | None]]
 
+_NO_UPDATE = hexfloat(0.0)
 # What safetensors and the recorder share: anything else has no arithmetic to replay.
 _DTYPES = frozenset({"float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"})
 
@@ -24,6 +26,7 @@ _DTYPES = frozenset({"float64", "float32", "float16", "bfloat16", "int64", "int3
 def v00_parse(context: Context) -> str:
     """Parse every segment strictly and check what a schema cannot say; then look at every stored value."""
     _state_files(context)
+    _ = context.leaves  # as many as committed, or it is no record
     layout: Layout = {}
     iteration = 0
     for index in range(len(context.record)):
@@ -65,6 +68,8 @@ def _place(context: Context, segment: Segment) -> None:
     steps = len(segment.steps)
     if index == 0 and (steps or segment.trailing or segment.hypers or segment.resumed):
         raise Refuted("the initial state has steps, batches or a resume", index)
+    if index == 0 and segment.update_norm != _NO_UPDATE:
+        raise Refuted("the initial state logs an update", index)
     if 0 < index < last and steps != commitment.every:
         raise Refuted(f"has {steps} steps, not {commitment.every}", index)
     if index == last and index > 0 and (steps > commitment.every or not (steps or segment.trailing)):

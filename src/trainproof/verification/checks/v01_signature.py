@@ -11,9 +11,11 @@ from typing import Literal
 
 from trainproof import _core
 from trainproof.attest import keys
-from trainproof.errors import SignatureError
+from trainproof.errors import RecordError, SignatureError
 from trainproof.recording import chain
+from trainproof.recording.format import Boolean
 from trainproof.recording.recipe import derive_seed
+from trainproof.recording.tree import lookup
 from trainproof.recording.values import raw
 from trainproof.verification.check import Refuted, Undecided, check
 from trainproof.verification.context import Context
@@ -40,6 +42,7 @@ def v01_signature(context: Context) -> str:
     _subject(context, statement.subject[0].digest)
     _seed(context)
     _self_replays(context)
+    _ended(context, seal.ended == "complete")
     if seal.ended != "complete":
         context.caveats.append(f"The run did not end by itself ({seal.ended}): what came after is not recorded.")
     return f"signed by {identity}, {seal.steps} steps, ended: {seal.ended}"
@@ -75,6 +78,17 @@ def _seed(context: Context) -> None:
     if policy.initial.free_seed == "refuse":
         raise Refuted("the policy refuses a seed that the prover chose, and pins no nonce")
     context.caveats.append("Seed freely chosen: the prover may have tried many seeds and shown the best run.")
+
+
+def _ended(context: Context, complete: bool) -> None:
+    """A run that ended by itself, and no other, says so in its last state; a record cut short does not."""
+    last = len(context.record) - 1
+    try:
+        ended = lookup(context.segment(last).state.tree, "loader", "ended")
+    except RecordError as error:
+        raise Refuted(str(error), last) from None
+    if ended != Boolean(v=complete):
+        raise Refuted("the seal and the last state do not agree on whether the run was complete", last)
 
 
 def _self_replays(context: Context) -> None:
