@@ -80,6 +80,8 @@ class Context:
     ledger: LedgerLike | None = None
     verify_parent: Callable[[str], Accepted | None] = lambda chain: None
     """Returns the verified parent record of this chain value, if it was given and accepted."""
+    parent_policies: frozenset[str] = frozenset()
+    """Digests of the policies by which a parent's ACCEPT in the ledger counts."""
     comparison: Comparison = field(default_factory=Bitwise)
     rows: list[SegmentRow] = field(default_factory=list)
     """Filled by V0, a row a segment."""

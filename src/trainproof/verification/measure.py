@@ -110,12 +110,15 @@ def _unit(context: Context, index: int, start: int, end: int, before: Tensors, a
 
 
 def _optimizer_change(before: Tensors, after: Tensors) -> float:
-    """Return the l2 norm of the change of all optimizer tensors; one that was not there counts from zero."""
+    """Return the l2 norm of the change of all optimizer tensors; one that was not there counts from zero.
+
+    Counts of steps are left out: they would drown everything else, and a forger could lower them to hide a change.
+    """
     import torch
 
     total = [0.0]
     for name, tensor in after.items():
-        if name.startswith("optimizer/"):
+        if name.startswith("optimizer/") and not name.endswith("/step"):
             previous = before.get(name)
             total.append(squared_distance(torch.zeros_like(tensor) if previous is None else previous, tensor))
     return math.sqrt(math.fsum(total))

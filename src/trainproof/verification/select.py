@@ -138,9 +138,14 @@ def choose(
         add(unit.index, "edge")
     for group in _by_epoch(units).values():
         _extremes(group, rule, add)
+    for index in [i for i, why in reasons.items() if "largest update" in why and i > 0]:
+        # What makes a replayable jump is the state before it: a momentum that nobody accumulated. So that is replayed.
+        add(index - 1, "before a largest update")
 
     rest = [unit for unit in units if unit.index not in reasons]
     reference = min(rule.d_ref, displacement) if rule.d_ref > 0 else displacement
+    # A jump among the chosen units may be honest; it must not shrink the sample of the others, whatever they move.
+    reference = min(reference, math.fsum(unit.update_norm for unit in rest))
     distance = rule.displacement * reference
     largest = max((unit.update_norm for unit in rest), default=0.0)
     forged = _forged(distance, largest, len(rest))

@@ -98,6 +98,7 @@ def run(
     opened = Record.open(record)
     source, closure = resolve(recipe, opened.commitment, arguments)
     context = Context(opened, policy, source, closure, _statement(opened), ledger=book)
+    context.parent_policies = frozenset((policy.digest(), parent_policy(policy).digest()))
     context.verify_parent = _parents(context, parents, recipe, book, progress, depth)
     readable = readable_paths(source, opened.path, secret, readable)
 

@@ -166,12 +166,14 @@ def _warm_start(context: Context, recorded: Segment, rebuilt: Segment) -> str:
     if context.ledger is not None and context.ledger.refused(parent.chain) is not None:
         raise Refuted("the declared parent was refused: the ledger says so", 0)
     accepted = context.ledger.accepted(parent.chain) if context.ledger is not None else None
+    if getattr(accepted, "policy", None) not in context.parent_policies:
+        accepted = None  # what a laxer policy accepted may start anywhere
     model = getattr(accepted, "model", None)
     if accepted is None or model != parent.model:
         accepted = context.verify_parent(parent.chain)
         model = getattr(accepted, "model", None)
     if accepted is None:
-        raise Refuted("the declared parent is neither in the ledger as ACCEPT nor given and accepted", 0)
+        raise Refuted("the declared parent is neither in the ledger as ACCEPT by this policy nor given and accepted", 0)
     if model != parent.model:
         raise Refuted("the declared parent ends in another model", 0)
     level = accepted.level or 0
