@@ -9,6 +9,7 @@ import pytest
 
 from forked import Answer, Forks
 from trainproof.attest.keys import Signer
+from trainproof.attest.statement import open_seal
 from trainproof.recording.format import StepLog
 from trainproof.recording.reader import Record
 from trainproof.recording.self_replay import compare
@@ -125,6 +126,16 @@ def test_state_that_nobody_registered_is_found_by_replay(forks: Forks, folder: P
     outcomes = [u[2] for u in succeeded(answer).value]
     assert outcomes[0] == "bitwise"
     assert "differs" in outcomes
+
+
+def test_a_run_that_does_not_replay_is_told_so_and_sealed_so(forks: Forks, folder: Path) -> None:
+    out = folder / "told"
+    answer = forks("run_script", folder, path=str(SCRIPTS / "loop.py"), arguments=[str(out), "counter", "self_replay"])
+    assert "NOT REPLAYABLE: segment 5 replayed by this machine: differs segment" in succeeded(answer).output
+    record = Record.open(out)
+    seal = open_seal(record.seal_bytes(), record.commitment.key).predicate
+    assert [(r.segment, r.outcome) for r in seal.self_replays] == [(1, "bitwise"), (5, "differs")]
+    assert seal.self_replays[1].detail.startswith("segment 5: ")
 
 
 @pytest.mark.parametrize("name", ["Plain", "Rich", "Stepped"])
