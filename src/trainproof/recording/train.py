@@ -90,10 +90,10 @@ def train(
     return run.finish()
 
 
-def reenter(recipe: Recipe, session: sessions.Session) -> None:
-    """Run ``recipe`` in a replay, from the iteration that the session's unit begins in."""
+def reenter(recipe: Recipe, dataset: Any, session: sessions.Session) -> None:
+    """Run ``recipe`` on its ``dataset`` in a replay, from the iteration that the session's unit begins in."""
     commitment = session.commitment
-    loop = Loop(recipe, recipe.dataset(), bytes.fromhex(commitment.seed.seed), None)
+    loop = Loop(recipe, dataset, bytes.fromhex(commitment.seed.seed), None)
     session.attach(
         loop.access,
         loop.loader,

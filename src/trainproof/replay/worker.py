@@ -74,6 +74,7 @@ class Worker:
         if job.salts is not None:
             self.secret = canonical.read_bytes(Path(job.salts), 32, "salt secret")
         self.opened: set[int] = set()
+        self.dataset: Any = None
         environment.apply(self.record.commitment.environment)
         self.here = environment.capture()
 
@@ -151,7 +152,11 @@ class Worker:
             from trainproof.recording.recipe import load_recipe
             from trainproof.recording.train import reenter
 
-            reenter(load_recipe(f"{path}:{recipe.qualname}"), session)
+            instance = load_recipe(f"{path}:{recipe.qualname}")
+            if self.dataset is None:
+                # Once a process: it is the same each time, or its samples do not hash to their leaves.
+                self.dataset = instance.dataset()
+            reenter(instance, self.dataset, session)
             return
         sys.argv = [str(path), *recipe.arguments]
         sys.path.insert(0, str(path.parent))
