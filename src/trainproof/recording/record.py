@@ -98,7 +98,6 @@ def record(
         loader=data_loader,
         keep=keep,
         schedule=[type(s).__name__ for s in schedulers],
-        epochs=epochs,
         skip_iterations=True,
         steps=None if epochs is None else epochs * len(data_loader),
         parent=parent_of(parent),

@@ -18,6 +18,7 @@ from trainproof.verification.context import Context, SegmentRow
 Layout = dict[str, tuple[str, tuple[int, ...], tuple[int, ...] | None]]
 
 _NO_UPDATE = hexfloat(0.0)
+_SECTIONS = frozenset({"model", "extra", "optimizer", "groups", "schedulers", "scaler", "rng", "loader"})
 # What safetensors and the recorder share: anything else has no arithmetic to replay.
 _DTYPES = frozenset({"float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"})
 
@@ -98,6 +99,8 @@ def _layout(context: Context, segment: Segment, layout: Layout) -> None:
     if names != sorted(set(names), key=str.encode):
         raise Refuted("its tensors are not in order, or twice", segment.index)
     for entry in segment.state.tensors:
+        if entry.name.split("/")[0] not in _SECTIONS or "/" not in entry.name:
+            raise Refuted(f"{entry.name} is no part of a state", segment.index)
         described = (entry.dtype, tuple(entry.shape), None if entry.order is None else tuple(entry.order))
         if entry.dtype not in _DTYPES:
             raise Refuted(f"{entry.name} has dtype {entry.dtype}", segment.index)

@@ -84,6 +84,8 @@ def _amount(context: Context) -> None:
             context.mark(row.index, "skipped step", before=True)
     if commitment.closure.door == "recipe":
         _planned_steps(context, steps)
+    elif commitment.epochs is not None:
+        raise Refuted("only trainproof's own loop commits to epochs")
 
 
 def _planned_steps(context: Context, steps: int) -> None:
