@@ -11,6 +11,7 @@ import contextlib
 import copy
 import gc
 import json
+import random
 import runpy
 import shutil
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 from trainproof import _core
@@ -166,15 +168,20 @@ class Honest:
 
 @contextlib.contextmanager
 def as_a_process(*arguments: str) -> Iterator[None]:
-    """Run what would have a process of its own: its command line, its path, its warnings, its random generators."""
-    saved = sys.argv, list(sys.path)
+    """Run what would have a process of its own: its command line, its path, its warnings, fresh random generators."""
+    saved = sys.argv, list(sys.path), list(sys.meta_path)
+    generators = random.getstate(), np.random.get_state()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         sys.argv = ["script", *arguments]
+        random.seed()
+        np.random.seed()
         try:
             yield
         finally:
-            sys.argv, sys.path[:] = saved
+            sys.argv, sys.path[:], sys.meta_path[:] = saved
+            random.setstate(generators[0])
+            np.random.set_state(generators[1])
 
 
 def door_1(folder: Path) -> Honest:
@@ -240,9 +247,7 @@ def statement_of(document: Document, signer: Signer) -> dict[str, Any]:
 _FOLLOWS = ("commitment", "chain", "segments", "steps", "model")
 
 
-def write(
-    document: Document, out: Path, signer: Signer, *, consistent: bool, path: tuple[Any, ...] = ()
-) -> None:
+def write(document: Document, out: Path, signer: Signer, *, consistent: bool, path: tuple[Any, ...] = ()) -> None:
     """Write a record. ``path`` names what was changed: that itself is never recomputed.
 
     Raises Malformed where the schema does not hold: then nothing after that file can follow from it.
@@ -261,7 +266,9 @@ def write(
         name = segment_name(index)
         segment = _typed(plain, Segment, f"{SEGMENTS}/{name}.json")
         if not changed:
-            segment = chain.link(msgspec.structs.replace(segment, previous=head))
+            segment = msgspec.structs.replace(segment, previous=head)
+            with contextlib.suppress(ValueError):  # names that no state root is defined for
+                segment = chain.link(segment)
         document.segments[index] = _plain(segment)
         head = segment.chain
         (out / SEGMENTS / f"{name}.json").write_bytes(canonical.encode(segment))
@@ -301,9 +308,14 @@ def _derive(document: Document, path: tuple[Any, ...]) -> None:
             document.commitment["dataset"]["size"] = len(document.leaves) // 32
         if path[:2] == ("commitment", "closure") and path[2:] != ("digest",):
             c = document.commitment["closure"]
-            rest = [c["door"], c["qualname"], c["arguments"], [[f["module"], f["size"], f["digest"]] for f in c["files"]]]
+            rest = [
+                c["door"],
+                c["qualname"],
+                c["arguments"],
+                [[f["module"], f["size"], f["digest"]] for f in c["files"]],
+            ]
             c["digest"] = digest_of("closure", canonical.encode(rest))
-        if path[0] in ("commitment", "leaves") and path[1:2] != ("seed",) or path[1:] == ("seed", "nonce"):
+        if (path[0] in ("commitment", "leaves") and path[1:2] != ("seed",)) or path[1:] == ("seed", "nonce"):
             c = msgspec.convert(document.commitment, Commitment)
             derived = derive_seed(c.dataset.root, c.closure.digest, c.key, c.every, c.seed.nonce)
             document.commitment["seed"]["seed"] = derived
@@ -419,7 +431,8 @@ class Replayer:
         self.real += 1
         worker.opened = set()
         try:
-            result = canonical.decode(canonical.encode(worker.run(unit)), UnitResult, "replay process")
+            with as_a_process():
+                result = canonical.decode(canonical.encode(worker.run(unit)), UnitResult, "replay process")
         except Exception as error:  # the process would have ended
             result = failure(unit, f"{type(error).__name__}: {error}", 0.0)
         self.kept[key] = result, file.read_bytes() if unit.kind == "initial" and file.exists() else b""

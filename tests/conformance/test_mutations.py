@@ -1,7 +1,7 @@
 """Change any one thing in an honest record, chain and sign it again with the prover's own key: it is never accepted.
 
-The fields are not listed here: they are enumerated from the records themselves, so that a new one is tested as soon as a
-recorder writes it. What may change without a refusal is listed, with the reason.
+The fields are not listed here: they are enumerated from the records themselves, so that a new one is tested as soon as
+a recorder writes it. What may change without a refusal is listed, with the reason.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import copy
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 from forge import Bench, Document, Honest, Malformed, door_1, door_2, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainproof.errors import RecordError
-from trainproof.recording.reader import SEAL
+from trainproof.errors import RecordError, UsageError
 from trainproof.verification.verdict import Verdict
 
 At = tuple[Any, ...]
@@ -37,11 +35,15 @@ FREE: dict[str, str] = {
     "seal/predicate/self_replays/0/detail": "free text",
     "seal/predicate/self_replays/0/outcome": "the prover's word; 'not run' costs a caveat, 'differs' is inconclusive",
     "seal/predicate/self_replays/0/segment": "the prover's word, about any stored segment",
-    "commitment/environment/cpu_model": "descriptive: the vendor and the instruction set are compared; another costs a caveat",
+    "commitment/environment/cpu_model": "descriptive: vendor and instruction set are compared; another costs a caveat",
     "commitment/environment/python": "descriptive in its last number: bits do not depend on a patch release",
     "commitment/seed/source": "the prover's word unless the policy pins the nonce; 'freely chosen' is said in any case",
     "segments/*/resumed": "the prover's word: true only has more replayed, and counts against the policy's bound",
 }
+
+# A loop seeds itself, so this changes nothing that it does: the mutant is what an honest prover writes who drew another
+# nonce.
+FREE_IN_A_LOOP = {"commitment/seed/nonce": "the prover's to choose, and in no use"}
 
 # A replay under another of these settings may give the same bits: then the record is true of that setting too. Where
 # the setting cannot be had, the verdict is INCONCLUSIVE.
@@ -142,7 +144,7 @@ def _text(value: str) -> dict[str, Any]:
     if re.fullmatch(r"(-?0x[01]\.[0-9a-f]+p[+-][0-9]+)|nan|-?inf", value):
         number = float.fromhex(value)
         near = torch.nextafter(torch.tensor(number, dtype=torch.float64), torch.tensor(9e99, dtype=torch.float64))
-        found = {"ulp": float(near).hex(), "sign": (-number).hex(), "zero": 0.0.hex(), "one": 1.0.hex()}
+        found = {"ulp": float(near).hex(), "sign": (-number).hex(), "zero": (0.0).hex(), "one": (1.0).hex()}
         found |= {"nan": "nan", "inf": "inf", "tiny": (number * 1e-9).hex(), "0x1p0": "0x1p0"}
         return {name: new for name, new in found.items() if new != value}
     if re.fullmatch(r"-?[0-9]{1,19}", value):
@@ -166,27 +168,28 @@ def tensor_changes(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         found["sign"] = -tensor
         found["scaled"] = tensor * 1.001
     found["rolled"] = raw.roll(1).reshape(tensor.shape)
-    return {name: new for name, new in found.items() if not torch.equal(new.view(-1).view(torch.uint8), raw.view(torch.uint8))}
+    same = raw.view(torch.uint8)
+    return {name: new for name, new in found.items() if not torch.equal(new.reshape(-1).view(torch.uint8), same)}
 
 
-def change(document: Document, at: At, kind: str | None) -> tuple[Document, str] | None:
-    """Return a changed copy and the kind of the change (the first if ``kind`` is None); None if there is no such."""
-    changed = document.copy()
+def choices(document: Document, at: At) -> dict[str, Any]:
+    """Return what the part at a place may be changed into, by name."""
     if at[0] == "tensors":
-        choices: dict[str, Any] = tensor_changes(document.tensors[at[1]][at[2]])  # type: ignore[index]
-    elif at[0] == "leaves":
-        leaves = document.leaves
-        flipped = leaves[: 32 * at[1]] + bytes([leaves[32 * at[1]] ^ 1]) + leaves[32 * at[1] + 1 :]
-        gone = leaves[: 32 * at[1]] + leaves[32 * at[1] + 32 :]
-        choices = {"bit": flipped, "gone": gone, "twice": leaves + leaves[32 * at[1] : 32 * at[1] + 32]}
-    elif at == ("segments",):
-        choices = segment_orders(len(document.segments))
-    else:
-        choices = changes(_get(document, at))
-    name = next(iter(choices), None) if kind is None else kind
-    if name not in choices:
-        return None
-    new = choices[name]
+        return tensor_changes(document.tensors[at[1]][at[2]])  # type: ignore[index]
+    if at[0] == "leaves":
+        first, leaves = 32 * at[1], document.leaves
+        flipped = leaves[:first] + bytes([leaves[first] ^ 1]) + leaves[first + 1 :]
+        gone = leaves[:first] + leaves[first + 32 :]
+        return {"bit": flipped, "gone": gone, "twice": leaves + leaves[first : first + 32], "cut": leaves[:-1]}
+    if at == ("segments",):
+        return segment_orders(len(document.segments))
+    old = _get(document, at)
+    return {name: new for name, new in changes(old).items() if type(new) is not type(old) or new != old}
+
+
+def change(document: Document, at: At, kind: str) -> Document:
+    """Return a copy in which one part is changed."""
+    changed, new = document.copy(), choices(document, at)[kind]
     if at[0] == "tensors":
         changed.tensors[at[1]][at[2]] = new  # type: ignore[index]
     elif at[0] == "leaves":
@@ -194,14 +197,14 @@ def change(document: Document, at: At, kind: str | None) -> tuple[Document, str]
     elif at == ("segments",):
         changed.segments = [copy.deepcopy(document.segments[i]) for i in new]
         changed.tensors = [document.tensors[i] for i in new]
-        if name.endswith("renumbered"):
+        if kind.endswith("renumbered"):
             for index, segment in enumerate(changed.segments):
                 first = changed.segments[index - 1] if index else None
                 segment["index"] = index
                 segment["first_step"] = 0 if first is None else first["first_step"] + len(first["steps"])
     else:
         _get(changed, at[:-1])[at[-1]] = copy.deepcopy(new)
-    return changed, name
+    return changed
 
 
 def segment_orders(count: int) -> dict[str, list[int]]:
@@ -229,9 +232,12 @@ def name_of(at: At) -> str:
     return "/".join(str(key) for key in at)
 
 
-def is_free(at: At) -> bool:
+def is_free(at: At, honest: Honest) -> bool:
     """Return whether a change here may be accepted, for a reason that is written down."""
-    return any(re.fullmatch(pattern.replace("*", "[^/]+"), name_of(at)) for pattern in FREE)
+    loop = honest.document.commitment["closure"]["door"] == "loop"
+    patterns = [*FREE, *(FREE_IN_A_LOOP if loop else ())]
+    setting = at[:2] == ("commitment", "environment") and at[2:3] and at[2] in SETTINGS
+    return bool(setting) or any(re.fullmatch(p.replace("*", "[^/]+"), name_of(at)) for p in patterns)
 
 
 class Bureau:
@@ -243,12 +249,9 @@ class Bureau:
         self.deciding: Counter[str] = Counter()
         self.wrong: list[str] = []
 
-    def judge(self, at: At, kind: str | None, *, consistent: bool) -> str | None:
-        """Return the outcome of one mutant: rejected, malformed, inconclusive, accepted; None if there is no such."""
-        made = change(self.honest.document, at, kind)
-        if made is None:
-            return None
-        document, kind = made
+    def judge(self, at: At, kind: str, *, consistent: bool) -> None:
+        """Make one mutant, verify it, count the outcome; what should not be is kept in ``wrong``."""
+        document = change(self.honest.document, at, kind)
         path = self.folder / "mutant"
         try:
             write(document, path, self.honest.signer, consistent=consistent, path=at)
@@ -256,21 +259,20 @@ class Bureau:
             shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(self.honest.path, path)
             (path / error.file).write_bytes(error.data)
-        except RecordError:  # not even a prover's own tools sign it
-            shutil.rmtree(path, ignore_errors=True)
-            return None
         outcome, why = self._verdict(path, at)
         self.counts["tried"] += 1
         self.counts[outcome] += 1
         if outcome in ("accepted", "escaped") or (outcome == "inconclusive" and not _may_be_undecided(at)):
             self.wrong.append(f"{outcome}: {name_of(at)} ({kind}, {'consistent' if consistent else 'plain'}): {why}")
-        return outcome
 
     def _verdict(self, path: Path, at: At) -> tuple[str, str]:
         try:
             report = self.bench.verify(self.honest, path)
         except RecordError as error:
             return "malformed", str(error)
+        except UsageError as error:
+            # The record says that it came through another door than the verifier's recipe has.
+            return "misfit" if at[:2] == ("commitment", "closure") else "escaped", str(error)
         except Exception as error:
             return "escaped", f"{type(error).__name__}: {error}"
         if report.verdict is Verdict.REJECT:
@@ -279,7 +281,7 @@ class Bureau:
             return "rejected", report.headline()
         if report.verdict is Verdict.INCONCLUSIVE:
             return "inconclusive", report.headline()
-        if is_free(at):
+        if is_free(at, self.honest):
             return "free", report.headline()
         if at[:2] == ("commitment", "environment") and at[2:3] and at[2] in SETTINGS:
             return "free", report.headline()
@@ -287,7 +289,7 @@ class Bureau:
 
     def summary(self) -> str:
         """Return the counts in one line."""
-        names = ("tried", "rejected", "malformed", "inconclusive", "free", "escaped", "accepted")
+        names = ("tried", "rejected", "malformed", "inconclusive", "free", "misfit", "escaped", "accepted")
         checks = ", ".join(f"{name} {count}" for name, count in sorted(self.deciding.items()))
         return ", ".join(f"{self.counts[name]} {name}" for name in names) + f" (decided by {checks})"
 
@@ -323,11 +325,36 @@ def test_no_change_of_any_field_is_accepted(
 ) -> None:
     bureau = bureaus[door]
     sweep = Bureau(bureau.honest, bureau.bench, bureau.folder)
-    for at in selected(bureau.honest.document):
-        sweep.judge(at, None, consistent=True)
+    document = bureau.honest.document
+    for at in selected(document):
+        for kind in list(choices(document, at))[: None if at == ("segments",) else 1]:
+            sweep.judge(at, kind, consistent=True)
     with capsys.disabled():
         print(f"\nmutants of a {door}'s record: {sweep.summary()}")
     assert not sweep.wrong, "\n".join(sweep.wrong)
-    assert sweep.counts["accepted"] == sweep.counts["escaped"] == 0
-    assert sweep.counts["rejected"] > 200
-    assert {"V0", "V1", "V2", "V3", "V4", "V5", "V7"} <= sweep.deciding.keys()
+    assert sweep.counts["rejected"] > 300
+    assert {"V0", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V11"} <= sweep.deciding.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("door", ["recipe", "loop"])
+def test_no_change_of_any_kind_is_accepted(
+    door: str, bureaus: dict[str, Bureau], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bureau = bureaus[door]
+    deep = Bureau(bureau.honest, bureau.bench, bureau.folder)
+    document = bureau.honest.document
+    everywhere = [at for at in all_places(document) if choices(document, at)]
+
+    @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(at=st.sampled_from(everywhere), data=st.data(), consistent=st.booleans())
+    def sweep(at: At, data: st.DataObject, consistent: bool) -> None:
+        kind = data.draw(st.sampled_from(list(choices(document, at))))
+        deep.judge(at, kind, consistent=consistent)
+        assert not deep.wrong, deep.wrong
+
+    sweep()
+    with capsys.disabled():
+        print(f"\nmutants of a {door}'s record, any kind: {deep.summary()}")
+    assert deep.counts["rejected"] > 500
