@@ -196,6 +196,17 @@ def test_refused_a_module_without_source(scene: Scene) -> None:
         closure_of(recipe, "recipe", "Tiny")
 
 
+def test_reported_files_that_the_closure_does_not_cover(scene: Scene) -> None:
+    """Weights beside the recipe, loaded in the middle of a training, look like any other file."""
+    recipe = scene.checkout("files", "; open(__file__[:-7] + 'weights.so').close()")
+    (recipe.parent / "weights.so").write_bytes(b"stolen")
+    out = scene.folder / "files.tproof"
+    train(str(recipe), out=out, epochs=1, every=2, key=scene.key, self_replay=False, quiet=True)
+    report = run(out, recipe=recipe, policy=BITWISE)
+    assert [c for c in report.caveats if "weights.so" in c and "closure does not cover" in c]
+    assert not [c for c in report.caveats if "helper.py" in c]
+
+
 def test_refused_a_segment_that_changes_after_it_was_checked(scene: Scene, tmp_path: Path) -> None:
     record = tmp_path / "changing.tproof"
     shutil.copytree(scene.honest, record)

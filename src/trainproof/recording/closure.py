@@ -75,7 +75,7 @@ def packages_of(entry: Path) -> list[str]:
 
 def undeclared(entry: Path) -> list[str]:
     """Return local modules that are loaded in this process but that the static closure does not reach."""
-    known = {str(p.resolve()) for p in _paths_of(entry)}
+    known = {str(p.resolve()) for p in paths_of(entry)}
     found = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -88,7 +88,8 @@ def undeclared(entry: Path) -> list[str]:
     return sorted(found)
 
 
-def _paths_of(entry: Path) -> list[Path]:
+def paths_of(entry: Path) -> list[Path]:
+    """Return the files of the closure."""
     search = [str(entry.resolve().parent), *(p for p in sys.path if p and Path(p).is_dir())]
     paths = [entry]
     for module in sources_of(entry):

@@ -95,6 +95,8 @@ class UnitResult(Part, frozen=True):
     get there; ``refuted`` if that contradicts the record (it cannot be restored into the recipe, or the recipe takes
     another course) and is not the process's own trouble. ``made`` is for 'initial' with ``perturb`` 0.
 
+    ``files`` are those that the process has read so far and that are neither code, nor the record, nor the system's.
+
     An 'initial' unit leaves the model's tensors (names as in the manifest, row-major) in the job's scratch folder, as
     ``initial_file(perturb)``.
     """
@@ -112,6 +114,7 @@ class UnitResult(Part, frozen=True):
     layers: list[str]
     refuted: bool = False
     made: Made | None = None
+    files: tuple[str, ...] = ()
 
 
 class Ready(Part, frozen=True):

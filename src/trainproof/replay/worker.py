@@ -56,15 +56,20 @@ class Worker:
     """Serves the units of one job: the record and its dataset leaves are opened once."""
 
     def __init__(self, job: Job, layers: list[str]) -> None:
+        import trainproof
         from trainproof._core import merkle_root
         from trainproof.recording import environment
-        from trainproof.recording.closure import sources_of
+        from trainproof.recording.closure import paths_of, sources_of
         from trainproof.recording.dataset import NO_SECRET
         from trainproof.recording.reader import Record
         from trainproof.replay.imports import restrict
+        from trainproof.replay.reads import Reads
 
         self.job, self.layers = job, layers
         restrict(sources_of(Path(job.recipe.path)), Path(job.recipe.path).parent)
+        secrets = [] if job.salts is None else [Path(job.salts)]
+        own = [Path(job.record), Path(job.scratch), Path(trainproof.__file__).parent, *secrets]
+        self.reads = Reads([*own, *paths_of(Path(job.recipe.path))])
         self.record = Record.open(job.record)
         if job.commitment not in ("", self.record.commitment_digest):
             raise RecordError("changed while it was being verified", name="commitment.json")
@@ -139,6 +144,7 @@ class Worker:
             layers=self.layers,
             refuted=refuted,
             made=session.made if unit.kind == "initial" and unit.perturb == 0 else None,
+            files=tuple(sorted(self.reads.files)),
         )
         return result, session.started
 
@@ -208,10 +214,16 @@ def _tensor_error(name: str, replayed: Any, recorded: Any, before: Any) -> Tenso
 
 
 def _leave_model(session: Any, path: Path) -> None:
-    """Write the built model's tensors for the verifier's statistics."""
-    from safetensors.torch import save_file
+    """Write the built model's tensors for the verifier's statistics, as a state's are."""
+    from trainproof.recording.tensors import safetensors_header
+    from trainproof.recording.values import raw
 
-    save_file({name: t for name, t in session.final.tensors.items() if name.startswith("model/")}, str(path))
+    state = session.results[-1].state
+    model = msgspec.structs.replace(state, tensors=[e for e in state.tensors if e.name.startswith("model/")])
+    with path.open("wb") as file:
+        file.write(safetensors_header(model))
+        for entry in model.tensors:
+            file.write(raw(session.final.tensors[entry.name]))
 
 
 def _summaries(session: Any) -> list[TensorSummary]:

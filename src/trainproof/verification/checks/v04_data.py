@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from trainproof import _core
+from trainproof.errors import shorten
 from trainproof.recording.format import BatchLog
 from trainproof.verification.check import Refuted, check
 from trainproof.verification.checks.v02_recipe import batches_per_epoch
@@ -33,6 +34,9 @@ def v04_order(context: Context) -> str:
         raise Refuted("only trainproof's own loop has the seeded order, and it has no other")
     samples = _seeded(context) if commitment.loader.order == "seeded" else _free(context)
     return f"{commitment.dataset.size} leaves; {samples}"
+
+
+_FILES = 5  # named in a caveat
 
 
 def _delivered(context: Context) -> Iterator[tuple[int, BatchLog]]:
@@ -105,9 +109,22 @@ def _left_early(context: Context, used: Counter[int], last: int) -> None:
         )
 
 
+def _files_read(context: Context) -> None:
+    """Name the files beside its code that the recipe read: nothing in the record says what is in them."""
+    results = [context.initial, context.ambient, *context.builds, *context.results.values()]
+    files = sorted({name for result in results if result is not None for name in result.files})
+    if files:
+        some = ", ".join(map(shorten, files[:_FILES])) + (", …" if len(files) > _FILES else "")
+        context.caveats.append(
+            f"The recipe read {len(files)} files that its closure does not cover ({some}): unless they are the "
+            "dataset, what is in them is accepted with the recipe."
+        )
+
+
 @check("V4", "samples and batches, replayed")
 def v04_replayed(context: Context) -> str:
     """Opened samples hash to their leaves; indices are the sampler's; the batch delivered is the one recorded."""
+    _files_read(context)
     opened = 0
     for index in sorted(context.results):
         result = context.results[index]
