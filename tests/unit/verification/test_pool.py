@@ -46,7 +46,8 @@ def ready():
     print('{"environment":{},"layers":[]}', flush=True)
 def result(unit, **fields):
     empty = {"segments": [], "opened": 0, "bad_samples": [], "bad_order": None, "errors": [], "summaries": [],
-             "load_seconds": 0, "step_seconds": 0, "failure": None, "layers": [], "refuted": False, "made": None}
+             "load_seconds": 0, "step_seconds": 0, "failure": None, "layers": [], "refuted": False, "made": None,
+             "files": []}
     print(json.dumps({"unit": unit} | empty | fields, sort_keys=True, separators=(",", ":")), flush=True)
 def units():
     for line in sys.stdin:
