@@ -5,7 +5,6 @@ Reading proves nothing: the verifier's checks (trainproof.verification.checks) c
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from trainproof import limits
 from trainproof.attest import canonical
 from trainproof.errors import LimitError, RecordError
 from trainproof.recording import chain
-from trainproof.recording.format import Commitment, Segment, StateManifest
+from trainproof.recording.format import Commitment, Segment
+from trainproof.recording.tensors import load_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -130,37 +130,3 @@ def _count_segments(path: Path) -> int:
         if name != f"{segment_name(index)}.json":
             raise RecordError(f"expected segment {index} here: one is missing or misnamed", name=f"{SEGMENTS}/{name}")
     return len(names)
-
-
-def load_tensors(path: Path, manifest: StateManifest, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Load tensors from a safetensors file after comparing its header with ``manifest``: same names, dtypes, shapes."""
-    from safetensors import SafetensorError, safe_open
-
-    name = f"{path.parent.name}/{path.name}"
-    if not path.is_file() or path.is_symlink():
-        raise RecordError("missing, or not a regular file", name=name)
-    size = path.stat().st_size
-    if size > limits.STATE_BYTES:
-        raise LimitError(f"larger than the limit of {limits.STATE_BYTES} bytes", name=name, value=size)
-    with path.open("rb") as file:
-        head = file.read(8)
-    if len(head) < 8 or struct.unpack("<Q", head)[0] > limits.STATE_HEADER_BYTES:
-        raise LimitError(f"header beyond {limits.STATE_HEADER_BYTES} bytes, or truncated", name=name)
-    try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            if set(file.keys()) != {entry.name for entry in manifest.tensors}:
-                raise RecordError("its tensors are not those of the manifest", name=name)
-            loaded = {}
-            for entry in manifest.tensors:
-                if not entry.name.startswith(prefix):
-                    continue
-                view = file.get_slice(entry.name)
-                if list(view.get_shape()) != entry.shape:
-                    raise RecordError(f"{entry.name}: shape is not the manifest's", name=name, value=view.get_shape())
-                tensor = file.get_tensor(entry.name)
-                if str(tensor.dtype).removeprefix("torch.") != entry.dtype:
-                    raise RecordError(f"{entry.name}: dtype is not the manifest's", name=name, value=tensor.dtype)
-                loaded[entry.name] = tensor
-            return loaded
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RecordError(f"not a readable safetensors file: {error}", name=name) from None

@@ -5,9 +5,7 @@ The verifier never imports this file. Attacks use it to chain and sign what an h
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,9 @@ from trainproof import _core
 from trainproof.attest import canonical
 from trainproof.errors import RecordError, UsageError
 from trainproof.recording import chain
-from trainproof.recording.format import VERSION, Commitment, Seal, Segment, StateManifest
+from trainproof.recording.format import VERSION, Commitment, Seal, Segment
 from trainproof.recording.reader import COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES, TEMPORARY, Record, segment_name
+from trainproof.recording.tensors import itemsize, safetensors_header
 from trainproof.recording.values import raw
 
 if TYPE_CHECKING:
@@ -30,47 +29,6 @@ if TYPE_CHECKING:
 # Kept free on disk, so that a record that fills it can still be signed.
 RESERVE = ".reserve"
 _RESERVE_BYTES = 1 << 18
-_DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
-
-
-def safetensors_header(manifest: StateManifest) -> bytes:
-    """Return the header of a safetensors file that holds the manifest's tensors in order, data following at once.
-
-    Raises RecordError for a dtype that safetensors does not have.
-    """
-    header: dict[str, Any] = {}
-    offset = 0
-    for entry in manifest.tensors:
-        if entry.dtype not in _DTYPES:
-            raise RecordError("cannot be stored", name=entry.name, value=entry.dtype, mend="use a standard dtype")
-        size = itemsize(entry.dtype)
-        for n in entry.shape:
-            size *= n
-        header[entry.name] = {
-            "dtype": _DTYPES[entry.dtype],
-            "shape": entry.shape,
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
-    data = json.dumps(header, separators=(",", ":")).encode()
-    data += b" " * (-len(data) % 8)
-    return struct.pack("<Q", len(data)) + data
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of one element of a dtype that a record may hold."""
-    return {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}.get(_DTYPES[dtype], 1)
 
 
 class RecordWriter:
@@ -165,3 +123,6 @@ def free_bytes(path: Path) -> int:
         path = path.parent
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
+
+
+__all__ = ["RESERVE", "RecordWriter", "free_bytes", "itemsize", "safetensors_header"]

@@ -13,7 +13,7 @@ import numpy as np
 from trainproof.errors import RecordError
 from trainproof.recording import chain
 from trainproof.recording.format import Segment, StateManifest, Tree
-from trainproof.recording.reader import load_tensors
+from trainproof.recording.tensors import load_tensors
 from trainproof.recording.tree import lookup
 from trainproof.replay.job import UnitResult, initial_file
 from trainproof.verification import initial
