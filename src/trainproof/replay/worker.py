@@ -223,7 +223,7 @@ def _leave_model(session: Any, path: Path) -> None:
     with path.open("wb") as file:
         file.write(safetensors_header(model))
         for entry in model.tensors:
-            file.write(raw(session.final.tensors[entry.name]))
+            file.write(raw(session.final.tensors[entry.name]).data)
 
 
 def _summaries(session: Any) -> list[TensorSummary]:
