@@ -68,16 +68,16 @@ class Door:
 CASES = [
     ("recipe", "Rich", 9),
     ("loop", "sgd cosine workers persistent ema epoch", 17),
-    ("loop", "augmented generator workers break keyframes", 13),
+    ("loop", "augmented generator workers keyframes", 25),
     ("script", "workers", 15),
 ]
 SLOW_CASES = [
     ("recipe", "Plain", 11),
     ("recipe", "Stepped", 29),
     ("loop", "amp scaler skip accumulate multistep", 24),
-    ("loop", "replacement generator break noise plateau", 12),
+    ("loop", "replacement generator noise plateau", 12),
     ("loop", "weighted workers extra", 16),
-    ("loop", "no_batches spawn", 15),
+    ("loop", "keep_last workers spawn", 15),
     ("script", "", 29),
 ]
 
