@@ -32,7 +32,7 @@ $(VENV)/.env-stamp: pyproject.toml uv.lock | $(BIN)/uv
 build: $(EXTENSION) ## Build the Rust extension (release) into .venv
 
 $(EXTENSION): $(VENV)/.env-stamp $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --uv --quiet
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --reinstall --editable .
 	@touch $@
 
 demo: env ## Record, verify, refuse a spoof, write a report
