@@ -38,6 +38,7 @@ from trainproof.recording.recipe import derive_seed
 from trainproof.recording.train import train
 from trainproof.recording.values import raw
 from trainproof.recording.writer import itemsize, safetensors_header
+from trainproof.replay import reads
 from trainproof.replay.job import Job, Unit, UnitResult
 from trainproof.replay.pool import failure, variables
 from trainproof.verification import replays
@@ -459,6 +460,13 @@ def _inputs(worker: Any, job: Job, unit: Unit) -> str:
     return digest_of("inputs", b"".join(digest_of("part", p).encode() for p in parts))
 
 
+class _NoReads:
+    """Stands in for the audit hook of a replay process, which a process never gets rid of."""
+
+    def __init__(self, ignored: Any) -> None:
+        self.files: set[str] = set()
+
+
 class Bench:
     """Verifies records of one folder in this process."""
 
@@ -475,7 +483,7 @@ class Bench:
         torch.set_num_threads(1)
         gc.collect()
         gc.freeze()  # recordings look for schedulers among all objects: the test's own are none of theirs
-        self._saved = replays.replay_units, replays.capture, threads
+        self._saved = replays.replay_units, replays.capture, reads.Reads, threads
         known: dict[str, Environment] = {}
         capture = replays.capture
 
@@ -487,13 +495,15 @@ class Bench:
             return known[key]
 
         replays.replay_units, replays.capture = self.replayer, once  # type: ignore[assignment]
+        reads.Reads = _NoReads  # type: ignore[assignment, misc]
         return self
 
     def __exit__(self, *_: object) -> None:
-        replays.replay_units, replays.capture, threads = self._saved
+        replays.replay_units, replays.capture, reads.Reads, threads = self._saved  # type: ignore[misc]
         torch.set_num_threads(threads)
         gc.unfreeze()
 
     def verify(self, honest: Honest, path: Path, **options: Any) -> Report:
         """Verify ``path`` as the verifier of the honest record would."""
-        return run(path, recipe=honest.recipe, arguments=honest.arguments, policy=self.policy, jobs=1, **options)
+        options.setdefault("policy", self.policy)
+        return run(path, recipe=honest.recipe, arguments=honest.arguments, jobs=1, **options)

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
-from forge import Bench, Document, Honest, Malformed, door_1, door_2, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conformance.forge import Bench, Document, Honest, Malformed, door_1, door_2, write
+from trainproof.attest.keys import Signer, key_id
 from trainproof.errors import RecordError, UsageError
 from trainproof.verification.verdict import Verdict
 
@@ -358,3 +360,31 @@ def test_no_change_of_any_kind_is_accepted(
     with capsys.disabled():
         print(f"\nmutants of a {door}'s record, any kind: {deep.summary()}")
     assert deep.counts["rejected"] > 500
+
+
+def test_a_recipes_record_signed_by_another_key_is_rejected(bureaus: dict[str, Bureau], tmp_path: Path) -> None:
+    honest, bench = bureaus["recipe"].honest, bureaus["recipe"].bench
+    report = bench.verify(honest, _stolen(honest, tmp_path))
+    assert report.verdict is Verdict.REJECT
+    assert report.failed is not None
+    assert (report.failed.id, "what the seed gives" in report.failed.evidence) == ("V3", True), report.headline()
+
+
+def test_a_loops_record_signed_by_another_key_is_rejected_where_the_policy_names_the_key(
+    bureaus: dict[str, Bureau], tmp_path: Path
+) -> None:
+    """A loop's weights do not come from the key: who signed is the only thing that says whose training it was."""
+    honest, bench = bureaus["loop"].honest, bureaus["loop"].bench
+    stolen = _stolen(honest, tmp_path)
+    assert any("signed a copy" in caveat for caveat in bench.verify(honest, stolen).caveats)
+    identity = msgspec.structs.replace(bench.policy.identity, keys=[key_id(honest.signer.public)])
+    report = bench.verify(honest, stolen, policy=bench.policy.replace(identity=identity))
+    assert report.verdict is Verdict.REJECT
+    assert "which the policy does not name" in report.headline()
+
+
+def _stolen(honest: Honest, folder: Path) -> Path:
+    thief, document = Signer.generate(), honest.document.copy()
+    document.commitment["key"] = msgspec.to_builtins(thief.public)
+    write(document, folder / "stolen", thief, consistent=True, path=("commitment", "key", "key"))
+    return folder / "stolen"

@@ -32,6 +32,11 @@ def v01_signature(context: Context) -> str:
         raise Refuted(f"signed by {identity}, which the policy does not name")
     if not policy.identity.keys:
         context.caveats.append(f"The policy names no key: anybody may have signed; this was {identity}.")
+        if commitment.closure.door == "loop":
+            context.caveats.append(
+                "A loop need not use the seed that holds the prover's key: without a key named by the policy, somebody "
+                "else may have signed a copy of this record."
+            )
     seal, last = statement.predicate, context.rows[-1]
     said = (seal.commitment, seal.chain, seal.segments, seal.steps)
     found = (context.record.commitment_digest, last.chain, len(context.rows), last.first_step + last.steps)
