@@ -96,6 +96,9 @@ pub(crate) fn tensor_digests<'py>(
     Ok(digests.iter().map(|digest| PyBytes::new(py, digest)).collect())
 }
 
+/// dtype, shape, data, target.
+type Copied<'py> = (String, Vec<u64>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>);
+
 /// Copies many tensors and returns the digests of the copies, parallel across them.
 ///
 /// Args:
@@ -111,7 +114,7 @@ pub(crate) fn tensor_digests<'py>(
 #[pyo3(signature = (tensors, algorithm="blake3"))]
 pub(crate) fn copy_digests<'py>(
     py: Python<'py>,
-    tensors: Vec<(String, Vec<u64>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>)>,
+    tensors: Vec<Copied<'py>>,
     algorithm: &str,
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let algorithm: Algorithm = algorithm.parse().map_err(value_error)?;

@@ -135,6 +135,9 @@ def _facts(context: Context, replays: Replays | None) -> dict[str, str]:
         "environment": f"torch {commitment.environment.torch}, {commitment.environment.cpu_model}, "
         f"{commitment.environment.cpu_capability}, {commitment.environment.threads} threads, "
         f"{commitment.environment.device}",
+        "numerics": f"matrix products {commitment.environment.matmul_precision}, "
+        f"deterministic algorithms {commitment.environment.deterministic}, TF32 {commitment.environment.tf32}, "
+        f"oneDNN {commitment.environment.onednn_isa or 'unrestricted'}, default {commitment.environment.default_dtype}",
         "note": commitment.note,
     }
     if not isinstance(context.statement, SignatureError):

@@ -114,11 +114,13 @@ def choose(
     marked: Mapping[int, Sequence[str]],
     nonce: str,
     chain: str,
+    memory: float = 1.0,
 ) -> Plan:
     """Return which ``units`` to replay.
 
     ``displacement`` is ‖W_T − W_0‖ of the record, ``marked`` are reasons that the cheap tests gave, by unit;
-    ``nonce`` is the verifier's, 64 hexadecimal digits drawn after ``chain``, the record's final chain value, was fixed.
+    ``memory`` is how many units' movement one forged unit can steer through the optimizer's state; ``nonce`` is the
+    verifier's, 64 hexadecimal digits drawn after ``chain``, the record's final chain value, was fixed.
     """
     reasons: dict[int, list[str]] = {}
 
@@ -148,7 +150,8 @@ def choose(
     reference = min(reference, math.fsum(unit.update_norm for unit in rest))
     distance = rule.displacement * reference
     largest = max((unit.update_norm for unit in rest), default=0.0)
-    forged = _forged(distance, largest, len(rest))
+    # A forged unit may leave a momentum behind that steers the units after it, each of which replays.
+    forged = _forged(distance, largest * max(1.0, memory), len(rest))
     sample = sample_size(len(rest), forged, rule.miss_probability)
     drawn = _draw(rest, nonce, chain)
     for unit in drawn[:sample]:

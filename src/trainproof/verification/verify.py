@@ -6,6 +6,7 @@ error, not a verdict.
 
 from __future__ import annotations
 
+import math
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +23,9 @@ from trainproof.errors import (
     UsageError,
     VerificationError,
 )
-from trainproof.recording.format import Statement
+from trainproof.recording.format import Commitment, Statement
 from trainproof.recording.reader import Record
+from trainproof.recording.tree import from_tree
 from trainproof.replay.pool import WORKER
 from trainproof.verification.assemble import report_of, verdict_of
 from trainproof.verification.check import CheckFunction, Refuted, Undecided, check, skipped
@@ -202,6 +204,7 @@ class _Verification:
             marked=context.marked,
             nonce=self.nonce,
             chain=root,
+            memory=memory_of(context.commitment),
         )
         context.plan = plan
         units, steps = (
@@ -221,6 +224,17 @@ class _Verification:
         assert self.context.plan is not None
         self.replays.replay(self.context.plan)
         return f"{len(self.context.results)} of {len(self.context.plan.reasons)} units, {self.replays.seconds:.1f} s"
+
+
+def memory_of(commitment: Commitment) -> float:
+    """Return 1 + 1/((1 − β)·k): a unit of k steps, and those for which the largest first-moment decay β remembers."""
+    beta = 0.0
+    for group in commitment.optimizer.groups:
+        options = from_tree(group)
+        betas = options.get("betas") or (options.get("momentum") or 0.0,) if isinstance(options, dict) else (0.0,)
+        beta = max([beta, *(float(b) for b in betas[:1])])
+    steps = commitment.every * commitment.keyframes
+    return 1.0 + 1.0 / ((1.0 - beta) * steps) if beta < 1.0 else math.inf
 
 
 @check("V1", "not refused before")

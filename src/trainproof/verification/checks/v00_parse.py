@@ -11,7 +11,7 @@ import math
 from trainproof.errors import RecordError
 from trainproof.recording.format import BatchLog, Segment
 from trainproof.recording.reader import STATES, TEMPORARY, segment_name
-from trainproof.recording.tree import hexfloat
+from trainproof.recording.tree import from_tree, hexfloat, lookup
 from trainproof.verification.check import Refuted, check
 from trainproof.verification.context import Context, SegmentRow
 
@@ -30,16 +30,19 @@ def v00_parse(context: Context) -> str:
     _ = context.leaves  # as many as committed, or it is no record
     layout: Layout = {}
     iteration = 0
+    loader = _Loader()
     for index in range(len(context.record)):
         segment = context.read(index)
         _place(context, segment)
         _layout(context, segment, layout)
         iteration = _log(segment, iteration)
+        loader.follow(segment)
         context.rows.append(_row(segment, context.rows))
     if not context.rows[-1].stored:
         raise Refuted("the last state is not stored", len(context.rows) - 1)
     if len(context.rows) < 2:
         raise Refuted("it holds an initial state and no training")
+    loader.end(len(context.rows) - 1)
     bad = context.survey.not_finite
     if bad:
         raise Refuted(f"{bad[0][1]} is not finite", bad[0][0])
@@ -158,6 +161,41 @@ def _log(segment: Segment, iteration: int) -> int:
     if not (math.isfinite(norm) and norm >= 0):
         raise Refuted("its update size is not a finite number ≥ 0", segment.index)
     return iteration
+
+
+class _Loader:
+    """Where the loader stood at each state must follow from the batches that were delivered.
+
+    A replay draws from the recipe's sampler up to the position that a state names: a huge one would cost hours.
+    """
+
+    def __init__(self) -> None:
+        self.iteration, self.delivered = -1, 0
+        self.claimed: tuple[object, object] | None = None
+
+    def follow(self, segment: Segment) -> None:
+        """Compare what the last state says with the batch that came next, and read what this state says."""
+        batches = _batches(segment)
+        if self.claimed is not None and batches:
+            following = batches[0].iteration
+            wanted = (following, self.delivered if following == self.iteration else 0)
+            if self.claimed != wanted:
+                raise Refuted(f"its state says the loader stood at {self.claimed}, not {wanted}", segment.index - 1)
+        for batch in batches:
+            self.delivered = self.delivered + 1 if batch.iteration == self.iteration else 1
+            self.iteration = batch.iteration
+        tree = segment.state.tree
+        self.claimed = (
+            from_tree(lookup(tree, "loader", "iteration")),
+            from_tree(lookup(tree, "loader", "position")),
+        )
+
+    def end(self, last: int) -> None:
+        """The last state stands behind the last batch, or before an iteration that delivered nothing any more."""
+        iteration, position = self.claimed or (None, None)
+        later = isinstance(iteration, int) and self.iteration < iteration <= self.iteration + 2 and position == 0
+        if self.claimed != (self.iteration, self.delivered) and not later:
+            raise Refuted(f"its state says the loader stood at {self.claimed}, behind the last batch", last)
 
 
 def _batches(segment: Segment) -> list[BatchLog]:

@@ -6,7 +6,7 @@ inverted from gradients, and stolen ones. The seed in turn holds the prover's ke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -52,12 +52,26 @@ def v03_hidden(context: Context) -> str:
     for build in [context.initial, *context.builds]:
         for name, values in _built(context, build).items():
             moments[name].add(values)
+    _integer_tables(context, kinds)
     found = initial.hidden_weights({n: m for n, m in moments.items() if m.first is not None})
     for hidden in found:
         if kinds[hidden.name] != "buffer":
             raise Refuted(f"weights may hide in the recipe: {hidden}", 0, tuple(map(str, found)))
         context.caveats.append(f"The recipe holds a fixed table: buffer {hidden.name} is the same under every seed.")
     return f"{len(moments)} tensors over {1 + len(context.builds)} builds"
+
+
+def _integer_tables(context: Context, kinds: Mapping[str, str]) -> None:
+    """An integer tensor that is the same under every seed, and not one number, may hold weights as well."""
+    assert context.initial is not None
+    floating = {f"model/{p.name}" for p in context.commitment.model if "float" in p.dtype}
+    builds = [{s.name: s.digest for s in build.summaries} for build in context.builds]
+    for summary in context.initial.summaries:
+        if summary.name in floating or summary.constant or any(b.get(summary.name) != summary.digest for b in builds):
+            continue
+        if kinds.get(summary.name) != "buffer":
+            raise Refuted(f"weights may hide in the recipe: {summary.name} is the same under every seed", 0)
+        context.caveats.append(f"The recipe holds a fixed table: buffer {summary.name} is the same under every seed.")
 
 
 def _built(context: Context, build: UnitResult) -> dict[str, Array]:
@@ -124,8 +138,7 @@ def _free_generators(context: Context, recorded: Segment, rebuilt: Segment) -> s
     if context.policy.initial.free_seed == "refuse":
         raise Refuted(f"{different} is not what the recipe makes, and the policy refuses a seed freely chosen", 0)
     context.caveats.append(
-        f"The recipe does not set every random generator ({different}): the prover may have tried many and shown the "
-        "best run."
+        f"The recipe does not set every random generator ({different}): their first state was the prover's to choose."
     )
     return f"bitwise what the recipe makes but for generators that it does not seed ({different}); optimizer fresh"
 

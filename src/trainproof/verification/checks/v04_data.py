@@ -102,6 +102,8 @@ def _left_early(context: Context, used: Counter[int], last: int) -> None:
     whole = made.batches if made is not None and made.batches is not None else max(used.values(), default=0)
     early = [number for number in range(last + 1) if used[number] < whole]
     if early:
+        # L3 says that nothing about the run was the prover's to choose but the seed.
+        context.level_cap = min(context.level_cap, 1)
         missing = sum(whole - used[number] for number in early)
         context.caveats.append(
             f"{len(early)} of {last + 1} loader iterations (the first: {early[0]}) were left early, {missing} batches "
