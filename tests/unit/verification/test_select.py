@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import random
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from trainproof.recording.tree import to_tree
 from trainproof.verification.policy import Policy, Selection
 from trainproof.verification.select import Plan, UnitFacts, choose, miss_probability, sample_size
+from trainproof.verification.verify import memory_of
 
 NONCE, CHAIN = "5" * 64, "c" * 64
 
@@ -68,6 +71,24 @@ def test_the_published_sample_sizes_follow() -> None:
     # For a share of 1 % and of 10 % in a very long record: ln(miss)/ln(1 - f).
     assert sample_size(10**6, 10**4, 1e-3) == pytest.approx(688, abs=2)
     assert sample_size(10**6, 10**5, 1e-2) == pytest.approx(44, abs=1)
+
+
+def test_a_momentum_that_steers_later_units_enlarges_the_sample() -> None:
+    record = units(400, update_norm=lambda i: 0.25)
+    without, remembered = (plan(record, rule(), memory=m) for m in (1.0, 2.0))
+    assert remembered.forged == -(-without.forged // 2)
+    assert remembered.sample > without.sample
+
+
+def test_memory_follows_the_largest_decay_and_the_steps_of_a_unit() -> None:
+    def commitment(groups: list[dict[str, Any]], every: int, keyframes: int) -> Any:
+        trees = [to_tree(group, "") for group in groups]
+        return SimpleNamespace(optimizer=SimpleNamespace(groups=trees), every=every, keyframes=keyframes)
+
+    assert memory_of(commitment([{"momentum": 0.9}], 5, 1)) == pytest.approx(3.0)
+    assert memory_of(commitment([{"betas": (0.9, 0.999)}, {"betas": (0.5, 0.9)}], 10, 2)) == pytest.approx(1.5)
+    assert memory_of(commitment([{"lr": 0.1}], 4, 1)) == pytest.approx(1.25)
+    assert memory_of(commitment([{"momentum": 1.0}], 4, 1)) == float("inf")
 
 
 def test_the_number_of_forged_units_is_what_the_displacement_takes() -> None:
