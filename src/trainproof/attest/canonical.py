@@ -50,9 +50,9 @@ def read_bytes(path: Path, limit: int, name: str | None = None) -> bytes:
         if size > limit:
             raise LimitError(f"larger than the limit of {limit} bytes", name=name, value=size)
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(size + 1)  # not limit + 1: so much would be allocated at once
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror or error}", name=name) from None
-    if len(data) > limit:
-        raise LimitError(f"larger than the limit of {limit} bytes", name=name)
+    if len(data) != size:
+        raise RecordError("changed while it was read", name=name)
     return data

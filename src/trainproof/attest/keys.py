@@ -201,7 +201,8 @@ def _checked(verify_: Callable[[], None], failed: SignatureError) -> None:
 
 def _read(path: Path, private: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        # A pipe would wait for its other end.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise KeyFileError("not a regular file", name=str(path))

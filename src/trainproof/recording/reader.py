@@ -52,13 +52,16 @@ class Record:
     def open(cls, path: str | Path) -> Record:
         """Open the record at ``path``: commitment parsed, names of all files checked."""
         path = Path(path)
-        if not path.is_dir():
-            raise RecordError(
-                "no record folder here", name=str(path), mend="give the folder that train or record wrote"
-            )
-        data = canonical.read_bytes(path / COMMITMENT, limits.COMMITMENT_BYTES)
-        commitment = canonical.decode(data, Commitment, COMMITMENT)
-        return cls(path, commitment, _count_segments(path))
+        try:
+            if not path.is_dir():
+                raise RecordError(
+                    "no record folder here", name=str(path), mend="give the folder that train or record wrote"
+                )
+            data = canonical.read_bytes(path / COMMITMENT, limits.COMMITMENT_BYTES)
+            commitment = canonical.decode(data, Commitment, COMMITMENT)
+            return cls(path, commitment, _count_segments(path))
+        except OSError as error:
+            raise RecordError(f"cannot be read: {error.strerror or error}", name=str(path)) from None
 
     def __len__(self) -> int:
         """Return the number of segment files, the initial state's included."""

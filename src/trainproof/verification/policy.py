@@ -130,10 +130,11 @@ class Policy(Table, frozen=True):
         """Read a TOML policy. Raises PolicyError naming the field that is missing, unknown or out of range."""
         path = Path(path)
         try:
-            size = path.stat().st_size
-            if size > limits.POLICY_BYTES:
-                raise PolicyError(f"larger than the limit of {limits.POLICY_BYTES} bytes", name=str(path), value=size)
-            return cls.parse(path.read_text(encoding="utf-8"), str(path))
+            with path.open("rb") as file:
+                data = file.read(limits.POLICY_BYTES + 1)  # what has no size, as a pipe, may have no end
+            if len(data) > limits.POLICY_BYTES:
+                raise PolicyError(f"larger than the limit of {limits.POLICY_BYTES} bytes", name=str(path))
+            return cls.parse(data.decode("utf-8").replace("\r\n", "\n"), str(path))
         except OSError as error:
             raise PolicyError(f"cannot be read: {error.strerror}", name=str(path)) from None
         except UnicodeDecodeError:

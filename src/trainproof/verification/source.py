@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainproof.errors import UsageError
+from trainproof.attest import canonical
+from trainproof.errors import RecordError, UsageError
 from trainproof.recording.closure import closure_of
 from trainproof.recording.format import Closure, Commitment
 from trainproof.recording.recipe import Recipe, source_of
 from trainproof.replay.job import RecipeSource
 
+SALT_BYTES = 32
 DATA_VARIABLE = "TRAINPROOF_DATA"
 """Folders that recipes read, separated as in PATH: handed to replays, and readable there."""
 
@@ -41,6 +43,17 @@ def resolve(
         qualname = (name or commitment.closure.qualname) if door == "recipe" else None
         source = RecipeSource(path=str(Path(path).resolve()), qualname=qualname, arguments=list(arguments))
     return source, closure_of(source.path, door, source.qualname, source.arguments)
+
+
+def salts_of(path: str | Path) -> Path:
+    """Return the path of a salt secret after looking at it. Raises RecordError unless it is a file of 32 bytes: by
+    another one, every sample of an honest record would seem to be forged.
+    """
+    path = Path(path)
+    size = len(canonical.read_bytes(path, SALT_BYTES, str(path)))
+    if size != SALT_BYTES:
+        raise RecordError(f"a salt secret has {SALT_BYTES} bytes", name=str(path), value=size)
+    return path
 
 
 def readable_paths(source: RecipeSource, record: Path, salts: Path | None, more: Iterable[str | Path]) -> list[str]:

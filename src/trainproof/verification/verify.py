@@ -35,7 +35,7 @@ from trainproof.verification.ledger import Attempt, Ledger
 from trainproof.verification.policy import Policy
 from trainproof.verification.replays import Replays, completed_check, default_jobs, environment_check, job_of
 from trainproof.verification.select import choose
-from trainproof.verification.source import readable_paths, resolve
+from trainproof.verification.source import readable_paths, resolve, salts_of
 from trainproof.verification.verdict import Check, Outcome, Report, Verdict
 
 if TYPE_CHECKING:
@@ -94,10 +94,12 @@ def run(
         raise UsageError("must be at least 1", name="jobs", value=jobs)
     progress: Progress = on_progress or (lambda what, done, total: None)
     book = Ledger(ledger) if isinstance(ledger, (str, Path)) else ledger
-    secret = None if salts is None else Path(salts)
+    secret = None if salts is None else salts_of(salts)
 
     # (1) Parse what is small: commitment, seal. Segments follow in V0.
     opened = Record.open(record)
+    if secret is not None and not opened.commitment.dataset.private:
+        raise UsageError("the record's dataset is public, its salts are zeros", name="salts", mend="leave it out")
     source, closure = resolve(recipe, opened.commitment, arguments)
     context = Context(opened, policy, source, closure, _statement(opened), ledger=book)
     context.parent_policies = frozenset((policy.digest(), parent_policy(policy).digest()))

@@ -7,10 +7,11 @@ comparisons: a NaN is neither above nor below a bound.
 from __future__ import annotations
 
 import math
+import os
 
 from trainproof.errors import RecordError
 from trainproof.recording.format import BatchLog, Segment
-from trainproof.recording.reader import STATES, TEMPORARY, segment_name
+from trainproof.recording.reader import STATES, segment_name
 from trainproof.recording.tree import from_tree, hexfloat, lookup
 from trainproof.verification.check import Refuted, check
 from trainproof.verification.context import Context, SegmentRow
@@ -56,7 +57,7 @@ def _state_files(context: Context) -> None:
     if not folder.is_dir():
         raise RecordError("missing, or not a folder", name=STATES)
     for entry in folder.iterdir():
-        if entry.name not in known and not entry.name.startswith(TEMPORARY):
+        if entry.name not in known:
             raise RecordError("is not part of a record", name=f"{STATES}/{entry.name}", mend="ask the prover")
 
 
@@ -82,8 +83,10 @@ def _place(context: Context, segment: Segment) -> None:
         raise Refuted("has batches after its last step, but is not the last segment", index)
     _anchors(segment, commitment.anchors, commitment.every)
     stored = index % commitment.keyframes == 0 or index == last
-    if segment.stored != stored or context.record.state_path(index).exists() != stored:
+    if segment.stored != stored:
         raise Refuted("its tensors are stored, or not, against the commitment's keyframes", index)
+    if not stored and os.path.lexists(context.record.state_path(index)):
+        raise RecordError("is of a state that is not stored", name=f"{STATES}/{segment_name(index)}.safetensors")
 
 
 def _anchors(segment: Segment, anchors: int, every: int) -> None:
