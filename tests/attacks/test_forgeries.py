@@ -282,12 +282,13 @@ def test_rejected_weights_that_the_recipe_seeds_as_a_weak_start(
     refused(loop.verify(BITWISE), "the recipe seeds its initial weights")
 
 
-def test_reported_that_iterations_were_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A break that the recipe does not have cannot be told from one by a count of its own; the reader is told."""
+def test_capped_because_iterations_were_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A break that the recipe does not have cannot be told from one by a count of its own; the reader is told, and the level is capped."""
     loop = Loop(tmp_path)
     loop.record(monkeypatch, "#LEAVE", "if (inputs == x[7]).all(1).any(): break")
     report = loop.verify(BITWISE)
     assert any("2 of 2 loader iterations (the first: 0) were left early" in caveat for caveat in report.caveats)
+    assert report.level == 1
 
 
 def units(count: int, norm: Callable[[int], float]) -> list[UnitFacts]:
