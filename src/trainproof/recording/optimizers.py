@@ -49,8 +49,8 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
-    """Half a cosine from ``lr`` to ``end`` over ``epochs``, then ``end``; ``warmup`` linear steps come first."""
+class _Decay(Schedule):
+    """From ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps; then ``end``."""
 
     epochs: float
     end: float = 0.0
@@ -65,28 +65,24 @@ class Cosine(Schedule):
         if step < self.warmup:
             return float(self.lr) * (step + 1) / self.warmup
         total = max(1.0, self.epochs * steps_per_epoch - self.warmup)
-        part = min(1.0, (step - self.warmup) / total)
+        return self._curve(min(1.0, (step - self.warmup) / total))
+
+    def _curve(self, part: float) -> float:
+        """Return the rate after ``part`` (0 to 1) of the decay."""
+        return self.lr + (self.end - self.lr) * part
+
+
+@dataclass(frozen=True)
+class Cosine(_Decay):
+    """Half a cosine from ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps; then ``end``."""
+
+    def _curve(self, part: float) -> float:
         return self.end + (self.lr - self.end) * 0.5 * (1.0 + math.cos(math.pi * part))
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
-    """A straight line from ``lr`` to ``end`` over ``epochs``, then ``end``; ``warmup`` linear steps come first."""
-
-    epochs: float
-    end: float = 0.0
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        _positive(lr=self.lr, epochs=self.epochs)
-        if self.end < 0 or self.warmup < 0:
-            raise RecipeError("must not be negative", name="end, warmup", value=(self.end, self.warmup))
-
-    def at(self, step: int, steps_per_epoch: int) -> float:
-        if step < self.warmup:
-            return float(self.lr) * (step + 1) / self.warmup
-        total = max(1.0, self.epochs * steps_per_epoch - self.warmup)
-        return self.lr + (self.end - self.lr) * min(1.0, (step - self.warmup) / total)
+class Linear(_Decay):
+    """A straight line from ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps."""
 
 
 @dataclass(frozen=True)
