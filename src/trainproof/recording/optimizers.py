@@ -74,7 +74,7 @@ class _Decay(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(_Decay):
-    """Half a cosine from ``lr`` to ``end`` over ``epochs``, after a linear warm-up of ``warmup`` steps; then ``end``."""
+    """Half a cosine from ``lr`` to ``end`` over ``epochs``, after a warm-up of ``warmup`` steps; then ``end``."""
 
     def _curve(self, part: float) -> float:
         return self.end + (self.lr - self.end) * 0.5 * (1.0 + math.cos(math.pi * part))
