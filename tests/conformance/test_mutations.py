@@ -91,8 +91,8 @@ def selected(document: Document) -> list[At]:
     """Return the places that the quick sweep visits: every field of every part.
 
     What a state holds (a tensor, a value in its tree, an optimizer's option) is visited in one of the segments, by
-    turns. Of things of one kind (a batch's indices, leaves, the nodes that hold the values) the first, one in the
-    middle and the last are.
+    turns. Of things of one kind (a batch's indices, leaves, the nodes that hold the values) the last and one other
+    are.
     """
     groups: dict[tuple[bool, str], list[At]] = {}
     for at in all_places(document):
@@ -101,8 +101,8 @@ def selected(document: Document) -> list[At]:
         groups.setdefault((held, name_of(steps)), []).append(at)
     found = []
     for turn, ((held, _), alike) in enumerate(groups.items()):
-        last = len(alike) - 1
-        found += [alike[i] for i in sorted({turn % len(alike)} if held else {0, last // 2, last})]
+        one = turn % len(alike)
+        found += [alike[i] for i in sorted({one} if held else {one, len(alike) - 1})]
     return found
 
 
@@ -334,7 +334,7 @@ def test_no_change_of_any_field_is_accepted(
     with capsys.disabled():
         print(f"\nmutants of a {door}'s record: {sweep.summary()}")
     assert not sweep.wrong, "\n".join(sweep.wrong)
-    assert sweep.counts["rejected"] > 300
+    assert sweep.counts["rejected"] > 250
     assert {"V0", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V11"} <= sweep.deciding.keys()
 
 

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -152,8 +153,13 @@ def is_local(path: Path, folder: Path | None = None) -> bool:
     not to trainproof. What lies in ``folder`` is local even in a folder that is named like an installed one.
     """
     resolved = path.resolve()
-    roots = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-    roots.add(Path(__file__).resolve().parents[1])
-    if any(resolved.is_relative_to(root) for root in roots):
+    if any(resolved.is_relative_to(root) for root in _installed()):
         return False
     return (folder is not None and resolved.is_relative_to(folder)) or not _INSTALLED & set(resolved.parts)
+
+
+@cache
+def _installed() -> frozenset[Path]:
+    """Return where the standard library, the distributions and trainproof lie."""
+    roots = {Path(sysconfig.get_path(k)).resolve() for k in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return frozenset(roots | {Path(__file__).resolve().parents[1]})
