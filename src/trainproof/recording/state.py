@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = "dict[str, torch.Tensor]"
+_SECTIONS = {"optimizer", "groups", "schedulers", "scaler", "extra", "rng", "loader"}
 
 
 @dataclass
@@ -239,6 +240,8 @@ class StateAccess:
         tensors = dict(tensors)
         orders = {e.name: e.order for e in manifest.tensors}
         value = from_tree(manifest.tree, tensors)
+        if not isinstance(value, dict) or value.keys() != _SECTIONS:
+            raise RecordError("does not have the parts of a state", name="tree")
         live = self._named | self._refreshed_buffers()
         with torch.no_grad():
             for name, tensor in live.items():
@@ -333,5 +336,7 @@ def set_rng_state(state: Any) -> None:
         random.setstate((version, tuple(words.tolist()), gauss))
         kind, keys, position, has_gauss, cached = state["numpy"]
         np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+    except (
+        KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError, AssertionError, IndexError
+    ) as error:  # fmt: skip
         raise RecordError(f"not a state of the random generators: {error}", name="rng") from None
