@@ -283,7 +283,7 @@ def test_rejected_weights_that_the_recipe_seeds_as_a_weak_start(
 
 
 def test_capped_because_iterations_were_left_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A break that the recipe does not have cannot be told from one by a count of its own; the reader is told, and the level is capped."""
+    """A break that the recipe does not have cannot be told from one by a count of its own: told, and capped."""
     loop = Loop(tmp_path)
     loop.record(monkeypatch, "#LEAVE", "if (inputs == x[7]).all(1).any(): break")
     report = loop.verify(BITWISE)

@@ -60,7 +60,7 @@ UNDECIDED = (
 
 ENUMS = {
     "parameter": "buffer", "frozen": "parameter", "buffer": "frozen", "recipe": "script", "loop": "script",
-    "seeded": "loader", "loader": "seeded", "free": "verifier", "complete": "interrupted", "bitwise": "not run",
+    "seeded": "loader", "loader": "seeded", "free": "verifier", "complete": "disk full", "bitwise": "not run",
     "ed25519": "ecdsa-p256", "ecdsa-p256": "ed25519", "float32": "int32", "int64": "float64", "uint8": "int8",
 }  # fmt: skip
 

@@ -39,9 +39,9 @@ class Setting:
 
 
 FULL = {
-    "20": Setting("vision", 128, 20, 2),
+    "20": Setting("vision", 128, 20, 1),
+    "large": Setting("language", 8, 5, 2),
     "100": Setting("vision", 128, 100, 1, replay=True),
-    "large": Setting("language", 8, 5, 3),
 }
 QUICK = {
     "20": Setting("vision", 32, 5, 1),

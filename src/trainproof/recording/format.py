@@ -344,7 +344,7 @@ class Seal(Part, frozen=True):
     segments: Count
     steps: Count
     model: Digest
-    ended: Literal["complete", "disk full", "interrupted"]
+    ended: Literal["complete", "disk full"]
     self_replays: Annotated[list[SelfReplay], Meta(max_length=16)]
     started: Text
     finished: Text

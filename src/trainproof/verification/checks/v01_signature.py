@@ -1,7 +1,7 @@
 """V1: the seal is signed by the committed key, and says of the record what the record says (docs/verification.md, V1).
 
-The key is in the training seed (V3), so nobody can sign another's record as their own; this check ties key, seed,
-seal and record together.
+The key is in the training seed (V3), so nobody can sign another's record as their own (but for loops); this check ties
+key, seed, seal and record together.
 """
 
 from __future__ import annotations
