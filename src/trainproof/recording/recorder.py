@@ -58,7 +58,7 @@ class Recorder:
         writer: RecordWriter,
         signer: Signer,
         *,
-        resume: _Resume | None = None,
+        resume: Resume | None = None,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> None:
         self.access, self.commitment, self.writer, self.signer = access, commitment, writer, signer
@@ -128,7 +128,7 @@ class Recorder:
         tap.begin()
         return self._deliver(tap, real())
 
-    def _continue(self, tap: LoaderTap, real: Callable[[], Iterator[Any]], resume: _Resume) -> Iterator[Any]:
+    def _continue(self, tap: LoaderTap, real: Callable[[], Iterator[Any]], resume: Resume) -> Iterator[Any]:
         if resume.skip_iterations > 0:
             # A loop that counts its epochs by itself: completed ones pass with an empty loader.
             resume.skip_iterations -= 1
@@ -137,7 +137,7 @@ class Recorder:
         tap.restore(self.access.restore(resume.segment.state, resume.tensors))
         return self._deliver(tap, tap.reenter(real), resume)
 
-    def _deliver(self, tap: LoaderTap, inner: Iterator[Any], resume: _Resume | None = None) -> Iterator[Any]:
+    def _deliver(self, tap: LoaderTap, inner: Iterator[Any], resume: Resume | None = None) -> Iterator[Any]:
         token = tap.live = object()
         for batch in inner:
             if tap.live is not token:
@@ -238,7 +238,7 @@ class Recorder:
 
 
 @dataclass
-class _Resume:
+class Resume:
     """Where a resumed run continues. ``skip_iterations`` iterations pass empty first: for a loop that begins at 0."""
 
     segment: Segment
@@ -246,9 +246,6 @@ class _Resume:
     iteration: int
     skip_iterations: int
     done: bool = False
-
-
-Resume = _Resume
 
 
 def final_sha256(segment: Segment, tensors: dict[str, torch.Tensor]) -> str:

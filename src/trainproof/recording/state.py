@@ -24,7 +24,6 @@ from trainproof.recording.values import dtype_name, raw
 if TYPE_CHECKING:
     import torch
 
-Tensors = "dict[str, torch.Tensor]"
 _SECTIONS = {"optimizer", "groups", "schedulers", "scaler", "extra", "rng", "loader"}
 
 

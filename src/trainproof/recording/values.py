@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-Chunk = "bytes | np.ndarray[Any, Any]"
-
 
 def _u64(value: int) -> bytes:
     return struct.pack("<Q", value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainproof.recording.format import HexFloat, LoaderSpec, OptimizerSpec, Parameter, Part, Segment, StateManifest
+from trainproof.recording.format import HexFloat, LoaderSpec, OptimizerSpec, Parameter, Part, Segment
 
 
 class RecipeSource(Part, frozen=True):
@@ -127,6 +127,3 @@ class Ready(Part, frozen=True):
 def initial_file(perturb: int) -> str:
     """Return the name of the safetensors file that an 'initial' unit leaves in scratch."""
     return f"initial-{perturb}.safetensors"
-
-
-Manifest = StateManifest
