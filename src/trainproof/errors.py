@@ -61,6 +61,21 @@ class PlanError(UsageError):
     """The planned record does not fit the disk or the memory."""
 
 
+class FormatError(UsageError):
+    """Formats that cannot hold the sums, or a rate, layer or shape that has no exact form."""
+
+
+class RangeError(TrainproofError):
+    """A value left its range in exact training: in which ``layer``, ``tensor`` and ``step`` (None outside a run)."""
+
+    def __init__(
+        self, message: str, *, layer: str, tensor: str, step: int | None = None, value: Any = None, mend: str | None = None
+    ) -> None:
+        self.layer, self.tensor, self.step = layer, tensor, step
+        where = f"{layer} {tensor}" if step is None else f"{layer} {tensor} in step {step}"
+        super().__init__(message, name=where, value=value, mend=mend)
+
+
 class KeyFileError(TrainproofError):
     """A key file is missing, malformed, or of a kind that is not accepted."""
 
