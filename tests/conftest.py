@@ -11,6 +11,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import tally
 from forked import Forks
 
 # Two cores shared with other work: a slow example is no failure.
@@ -24,3 +25,9 @@ def forks() -> Iterator[Forks]:
     server = Forks()
     yield server
     server.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many honest replays there were."""
+    if tally.summary():
+        terminalreporter.write_line(tally.summary())

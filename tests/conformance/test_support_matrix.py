@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tally
 from forked import Answer, Forks
 from trainproof.attest.keys import Signer
 from trainproof.attest.statement import open_seal
@@ -85,8 +86,12 @@ def succeeded(answer: Answer) -> Answer:
 def assert_replays(forks: Forks, out: Path, script: Path, arguments: list[str], qualname: str | None = None) -> None:
     """Replay every unit of a record in a fresh process."""
     answer = forks("replay", out.parent, record=str(out), path=str(script), qualname=qualname, arguments=arguments)
+    if answer.code != 0:
+        tally.SEGMENTS["inconclusive"] += 1
     units = succeeded(answer).value
     assert len(units) >= 1
+    for start, end, outcome, _ in units:
+        tally.SEGMENTS["bitwise" if outcome == "bitwise" else "refused"] += end - start
     assert [u for u in units if u[2] != "bitwise"] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,39 @@ def test_decoding_never_raises_anything_untyped(data: bytes) -> None:
     except RecordError:
         return
     assert canonical.encode(value) == data
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+)
+
+
+@given(JSON)
+def test_the_fast_encoder_spells_as_the_slow_one(value: object) -> None:
+    assert canonical.encode(value) == canonical.encode_slow(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"\uffff": 1, "\U0001f600": 2},  # UTF-16 units and code points sort these differently
+        [-0.0, 1e30, 1.5, 1e-7],
+        1e21,
+        [2**53 - 1, 1 - 2**53, "1234567890123456", "x,1234567890123456"],
+        "".join(map(chr, range(0x300))) + "\u2028\u2029\ufeff\U0010ffff",
+        Sequence(tuple=True, v=[Real(v="nan")]),
+    ],
+)
+def test_the_fast_encoder_spells_what_is_unusual_as_the_slow_one(value: object) -> None:
+    assert canonical.encode(value) == canonical.encode_slow(value)
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), [2**60], {"a": -(2**64)}, "\ud800", 2**70])
+def test_what_has_no_spelling_is_refused_by_both(value: object) -> None:
+    for encode in (canonical.encode, canonical.encode_slow):
+        with pytest.raises(rfc8785.CanonicalizationError):
+            encode(value)
 
 
 @given(st.text(min_size=1, max_size=512), st.integers(0, 1 << 40))
