@@ -125,8 +125,8 @@ class Loss(Part, frozen=True):
     """``high`` and ``low`` are the tables TH and TL of section 3; empty for mean-squared error."""
 
     kind: Literal["cross_entropy", "mean_squared_error"]
-    high: Annotated[list[Annotated[int, Meta(ge=0, le=1 << EXP_BITS)]], Meta(max_length=512)]
-    low: Annotated[list[Annotated[int, Meta(ge=0, le=1 << EXP_BITS)]], Meta(max_length=512)]
+    high: Annotated[list[Annotated[int, Meta(ge=0, le=1 << EXP_BITS)]], Meta(max_length=1024)]
+    low: Annotated[list[Annotated[int, Meta(ge=0, le=1 << EXP_BITS)]], Meta(max_length=1024)]
 
 
 class Rate(Part, frozen=True):
