@@ -1,7 +1,7 @@
 """``trainproof bench record``: what recording costs, what the paper's way costs, and what a replay costs, in one run.
 
-How: three processes run the same loop on the same batches (plain, recorded, reference) and take turns, block by block;
-a block is ``every`` steps, and only one process computes at a time. A recorded block ends when the recorder's writer
+How: the same loop on the same batches runs plain, recorded and the reference's way, in one process, in turns, block by
+block; a block is ``every`` steps, and only one computes at a time. A recorded block ends when the recorder's writer
 has put on disk what the block gave it, so work moved to another thread is counted as well. Each ratio is that of one
 round; the median over the rounds is reported with their range. The recorder's replay before sealing is off while
 timing, and its cost is reported by itself.
@@ -21,7 +21,7 @@ from typing import Any
 
 from trainproof.attest.keys import Signer
 from trainproof.bench.side import SIDES, reference_hash
-from trainproof.bench.turns import Side
+from trainproof.bench.turns import Sides
 from trainproof.errors import ReplayError, UsageError
 
 ROUNDS = 5
@@ -112,39 +112,31 @@ def main(
 
 
 def measure(setting: Setting, folder: Path, key: Path, rounds: int, quick: bool, note: Callable[[str], None]) -> Timing:
-    """Run the sides in turn. The first block of each warms it up and is not counted."""
+    """Run the sides in turn. The first blocks warm up and are not counted; the second puts segment 1 on disk, since
+    the recorder cuts a segment at the next delivery.
+    """
     folder.mkdir()
-    sides: dict[str, Side] = {}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     replay_seconds: list[float] = []
     replay_wall: list[float] = []
+    arguments = _arguments(setting, folder, key, quick)
+    sides = Sides(arguments, folder / "sides.log")
     try:
-        for name in SIDES:
-            sides[name] = Side(_arguments(setting, name, folder, key, quick), folder / f"{name}.log", {})
-        for name in SIDES:
-            sides[name].ready()
-        for name in SIDES:
-            sides[name].block()
-        # The recorder cuts a segment at the next delivery: one more block on every side puts segment 1 on disk.
-        for name in SIDES:
-            sides[name].block()
+        sides.ready()
+        for _ in range(2):
+            sides.block()
         for turn in range(rounds):
-            spent = dict.fromkeys(SIDES, 0.0)
-            for block in range(setting.blocks):
-                first = (turn + block) % len(SIDES)
-                for name in (*SIDES[first:], *SIDES[:first]):
-                    spent[name] += sides[name].block()
+            blocks = [sides.block() for _ in range(setting.blocks)]
             for name in SIDES:
-                seconds[name].append(spent[name])
+                seconds[name].append(sum(block[name] for block in blocks))
             if setting.replay:
-                wall, own = _replay(folder / "recorded", _arguments(setting, "recorded", folder, key, quick), turn)
+                wall, own = _replay(folder / "recorded", arguments, turn)
                 replay_seconds.append(own)
                 replay_wall.append(wall)
-            note("  " + ", ".join(f"{name} {spent[name]:.2f} s" for name in SIDES))
-        weights = {name: sides[name].finish() for name in SIDES}
+            note("  " + ", ".join(f"{name} {seconds[name][-1]:.2f} s" for name in SIDES))
+        weights = sides.finish()
     finally:
-        for side in sides.values():
-            side.close()
+        sides.close()
     stored, log, raw = _sizes(folder / "recorded")
     return Timing(
         seconds,
@@ -158,10 +150,10 @@ def measure(setting: Setting, folder: Path, key: Path, rounds: int, quick: bool,
     )
 
 
-def _arguments(setting: Setting, side: str, folder: Path, key: Path, quick: bool) -> list[str]:
+def _arguments(setting: Setting, folder: Path, key: Path, quick: bool) -> list[str]:
     return [
-        *("--workload", setting.workload, "--side", side, "--every", str(setting.every), "--batch", str(setting.batch)),
-        *("--out", str(folder / side), "--key", str(key), *(["--quick"] if quick else [])),
+        *("--workload", setting.workload, "--every", str(setting.every), "--batch", str(setting.batch)),
+        *("--out", str(folder / "recorded"), "--key", str(key), *(["--quick"] if quick else [])),
     ]
 
 

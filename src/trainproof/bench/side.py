@@ -1,7 +1,8 @@
-"""One side of a timed comparison: the same training loop plain, recorded, or recorded the paper's way.
+"""The sides of a timed comparison: the same training loop plain, recorded, and recorded the paper's way.
 
 Run by ``trainproof.bench.turns`` in a process of its own; re-entered like any other script when its record is replayed.
-A block is ``every`` steps; the process waits for its turn before each, so that only one side computes at any time.
+The sides take turns in that one process, a block of ``every`` steps each: processes differ by more than what is to be
+measured.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,45 +28,6 @@ from trainproof.errors import UsageError
 TURNS = "TRAINPROOF_BENCH_TURNS"  # "reading,writing": the file descriptors of the conductor; unset in a replay
 SIDES = ("plain", "recorded", "reference")
 AfterStep = Callable[[], None]
-
-
-class Turns:
-    """Waits for the conductor's word before each block, and reports how long the block took."""
-
-    def __init__(self, every: int, settled: Callable[[int], None]) -> None:
-        self.every, self.settled = every, settled
-        self.steps, self.blocks = 0, 0
-        fds = os.environ.get(TURNS)
-        self.reader = self.writer = None
-        if fds is not None:
-            read, write = (int(fd) for fd in fds.split(","))
-            self.reader, self.writer = os.fdopen(read), os.fdopen(write, "w", buffering=1)
-        self.began = 0.0
-
-    def say(self, **values: Any) -> None:
-        """Send one JSON line to the conductor."""
-        if self.writer is not None:
-            self.writer.write(json.dumps(values) + "\n")
-
-    def wait(self) -> bool:
-        """Return True when the next block may begin, False if there is none. A replay never waits."""
-        if self.reader is None:
-            return True
-        go = self.reader.readline() == "go\n"
-        self.began = time.perf_counter()
-        return go
-
-    def step_done(self) -> bool:
-        """Count a step. At a block's end: wait until the recorder has written what the block gave it, report, and wait
-        for the next turn. Returns False if the training shall end.
-        """
-        self.steps += 1
-        if self.steps % self.every or self.writer is None:
-            return True
-        self.blocks += 1
-        self.settled(self.blocks)
-        self.say(seconds=time.perf_counter() - self.began)
-        return self.wait()
 
 
 def reference_hash(images: Tensor) -> str:
@@ -193,11 +155,91 @@ def settle(out: Path) -> Callable[[int], None]:
     return settled
 
 
+def training(side: str, args: argparse.Namespace) -> Generator[None, bool, str]:
+    """Train as ``side`` does: up to step 0, then, each time True is sent, a block of ``args.every`` steps.
+
+    A block ends when the recorder has written what it gave it. Returns the SHA-256 of the parameters after False.
+    """
+    torch.manual_seed(0)
+    work = WORKLOADS[args.workload](args.batch, args.quick)
+    if len(work.loader) < 1:
+        raise UsageError("larger than the dataset", name="batch", value=args.batch)
+    settled: Callable[[int], None] = lambda _: None  # noqa: E731
+    context: AbstractContextManager[Any] = nullcontext()
+    if side == "recorded":
+        context, settled = recorded(work, args.out, args.every, args.key), settle(args.out)
+    elif side == "reference":
+        context = reference_way(work, args.out.with_name("reference"), args.every)
+    with context as extra:
+        running, steps = (yield), 0
+        while running:
+            for batch in work.loader:
+                work.optimizer.zero_grad()
+                work.loss(batch).backward()  # type: ignore[no-untyped-call]
+                work.optimizer.step()
+                work.scheduler.step()
+                if side == "reference":
+                    extra()
+                steps += 1
+                if steps % args.every == 0:
+                    settled(steps // args.every)
+                    running = yield
+                    if not running:
+                        break
+    return hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in work.model.parameters())).hexdigest()
+
+
+class Turn:
+    """A side's loop, and what it keeps in global places: torch's generator, and the recorder's hook on backward."""
+
+    def __init__(self, loop: Generator[None, bool, str]) -> None:
+        self.loop = loop
+        self.generator = torch.get_rng_state()
+        self.backward = torch.autograd.backward
+        self.weights = ""
+
+    def go(self, word: bool | None = True) -> float:
+        """Let it run up to its next turn, everything else at rest; return the wall time in seconds."""
+        others = torch.autograd.backward
+        torch.set_rng_state(self.generator)
+        torch.autograd.backward = self.backward
+        began = time.perf_counter()
+        try:
+            self.loop.send(word)  # type: ignore[arg-type]
+        except StopIteration as end:
+            self.weights = end.value
+        seconds = time.perf_counter() - began
+        self.generator = torch.get_rng_state()
+        self.backward = torch.autograd.backward
+        torch.autograd.backward = others
+        return seconds
+
+
+def conduct(args: argparse.Namespace, reading: int, writing: int) -> None:
+    """Run all sides in this process, in turns, so that placement in memory and threads are the same for all.
+
+    Says it is ready; then for every line "go" that it reads, one block of each side, rotating who begins, and a line of
+    their seconds; at any other line the parameters' digests.
+    """
+    with os.fdopen(reading) as words, os.fdopen(writing, "w", buffering=1) as answers:
+        turns = {side: Turn(training(side, args)) for side in SIDES}
+        for turn in turns.values():
+            turn.go(None)
+        answers.write(json.dumps({"ready": True}) + "\n")
+        count = 0
+        while words.readline() == "go\n":
+            first = count % len(SIDES)
+            count += 1
+            answers.write(json.dumps({side: turns[side].go() for side in (*SIDES[first:], *SIDES[:first])}) + "\n")
+        for turn in turns.values():
+            turn.go(False)
+        answers.write(json.dumps({side: turn.weights for side, turn in turns.items()}) + "\n")
+
+
 def main() -> None:
-    """Train until the conductor says stop (or, in a replay, until it is ended from outside)."""
+    """Conduct the comparison; in a replay, be the recorded side until ended from outside."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workload", choices=sorted(WORKLOADS), required=True)
-    parser.add_argument("--side", choices=SIDES, required=True)
     parser.add_argument("--every", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -205,34 +247,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
 
-    torch.manual_seed(0)
-    work = WORKLOADS[args.workload](args.batch, args.quick)
-    if len(work.loader) < 1:
-        raise UsageError("larger than the dataset", name="batch", value=args.batch)
-    turns = Turns(args.every, settle(args.out) if args.side == "recorded" else lambda _: None)
-    if args.side == "recorded":
-        context: AbstractContextManager[Any] = recorded(work, args.out, args.every, args.key)
-    elif args.side == "reference":
-        context = reference_way(work, args.out, args.every)
-    else:
-        context = nullcontext()
-    with context as extra:
-        turns.say(ready=True)
-        running = turns.wait()
-        while running:
-            for batch in work.loader:
-                work.optimizer.zero_grad()
-                work.loss(batch).backward()  # type: ignore[no-untyped-call]
-                work.optimizer.step()
-                work.scheduler.step()
-                if args.side == "reference":
-                    extra()
-                running = turns.step_done()
-                if not running:
-                    break
-    turns.say(
-        weights=hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in work.model.parameters())).hexdigest()
-    )
+    pipes = os.environ.get(TURNS)
+    if pipes is not None:
+        reading, writing = (int(fd) for fd in pipes.split(","))
+        return conduct(args, reading, writing)
+    loop = training("recorded", args)
+    next(loop)
+    while True:
+        loop.send(True)
 
 
 if __name__ == "__main__":

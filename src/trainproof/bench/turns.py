@@ -1,4 +1,4 @@
-"""Processes that take turns: each computes one block while the others sleep, so that noise meets all of them alike."""
+"""The process in which the sides of a comparison take turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from trainproof.bench.side import TURNS
 from trainproof.errors import ReplayError
 
 
-class Side:
-    """A running ``trainproof.bench.side``: ``block`` lets it compute one block and returns the seconds that it took."""
+class Sides:
+    """A running ``trainproof.bench.side``: ``block`` lets every side compute one block."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
         self.log = log
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
-        environment = {**os.environ, **variables, TURNS: f"{read_there},{write_there}"}
+        environment = {**os.environ, TURNS: f"{read_there},{write_there}"}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "trainproof.bench.side", *arguments],
@@ -37,16 +37,16 @@ class Side:
         self._reader, self._writer = os.fdopen(read_here), os.fdopen(write_here, "w", buffering=1)
 
     def ready(self) -> None:
-        """Wait until it is set up, and everything before step 0 is done."""
+        """Wait until all are set up, and everything before step 0 is done."""
         self._receive()
 
-    def block(self) -> float:
-        """Let it compute one block; return its wall time in seconds, waiting for the recorder's writer included."""
-        return float(self._tell("go")["seconds"])
+    def block(self) -> dict[str, float]:
+        """Let each compute one block; return wall times in seconds, waiting for the recorder's writer included."""
+        return dict(self._tell("go"))
 
-    def finish(self) -> str:
-        """Let it end; return the SHA-256 of its parameters."""
-        weights = str(self._tell("stop")["weights"])
+    def finish(self) -> dict[str, str]:
+        """Let all end; return the SHA-256 of each one's parameters."""
+        weights = dict(self._tell("stop"))
         self.process.wait()
         self.close()
         return weights
@@ -68,6 +68,6 @@ class Side:
         if not line:
             self.process.wait()
             tail = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise ReplayError(f"a side of the measurement ended early: {' '.join(tail)}", name=str(self.log))
+            raise ReplayError(f"the measurement ended early: {' '.join(tail)}", name=str(self.log))
         answer: dict[str, Any] = json.loads(line)
         return answer
