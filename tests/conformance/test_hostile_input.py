@@ -419,7 +419,7 @@ def _arrays(mark: Path) -> bytes:
 def _zipped(mark: Path) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("../../../../../tmp/escaped", b"\0" * 10_000_000)
+        archive.writestr("../" * 20 + str(mark.resolve())[1:], b"\0" * 10_000_000)
     return file.getvalue()
 
 
@@ -458,7 +458,6 @@ def test_nothing_in_a_record_is_unpickled(
         assert bench.verify(honest, record).verdict is Verdict.REJECT
     assert watched == []
     assert not mark.exists()
-    assert not Path("/tmp/escaped").exists()
 
 
 def test_an_honest_verification_unpickles_nothing_and_writes_nothing_into_the_record(
