@@ -69,7 +69,14 @@ class RangeError(TrainproofError):
     """A value left its range in exact training: in which ``layer``, ``tensor`` and ``step`` (None outside a run)."""
 
     def __init__(
-        self, message: str, *, layer: str, tensor: str, step: int | None = None, value: Any = None, mend: str | None = None
+        self,
+        message: str,
+        *,
+        layer: str,
+        tensor: str,
+        step: int | None = None,
+        value: Any = None,
+        mend: str | None = None,
     ) -> None:
         self.layer, self.tensor, self.step = layer, tensor, step
         where = f"{layer} {tensor}" if step is None else f"{layer} {tensor} in step {step}"
