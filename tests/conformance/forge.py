@@ -34,7 +34,7 @@ from trainproof.recording.chain import digest_of
 from trainproof.recording.format import Commitment, Environment, Segment, StateManifest
 from trainproof.recording.norms import distance
 from trainproof.recording.reader import COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES, Record, segment_name
-from trainproof.recording.recipe import derive_seed
+from trainproof.recording.recipe import seed_of
 from trainproof.recording.train import train
 from trainproof.recording.values import raw
 from trainproof.recording.writer import itemsize, safetensors_header
@@ -318,8 +318,7 @@ def _derive(document: Document, path: tuple[Any, ...]) -> None:
             c["digest"] = digest_of("closure", canonical.encode(rest))
         if (path[0] in ("commitment", "leaves") and path[1:2] != ("seed",)) or path[1:] == ("seed", "nonce"):
             c = msgspec.convert(document.commitment, Commitment)
-            derived = derive_seed(c.dataset.root, c.closure.digest, c.key, c.every, c.seed.nonce)
-            document.commitment["seed"]["seed"] = derived
+            document.commitment["seed"]["seed"] = seed_of(c)
         if path[0] == "tensors" or (path[0] == "segments" and path[2:3] == ("state",) and path[3:] != ("root",)):
             _follow(document, path[1], path)
     if path[0] == "tensors":

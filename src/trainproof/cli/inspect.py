@@ -116,7 +116,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
             f"{environment['cpu_model']}, {environment['cpu_capability']}, {environment['threads']} threads, "
             f"{'deterministic' if environment['deterministic'] else 'not deterministic'}",
         ),
-        ("seed", f"nonce by {'the prover (freely chosen)' if facts['seed']['source'] == 'free' else 'a verifier'}"),
+        ("seed", f"nonce by {_NONCES[facts['seed']['source']]}"),
         ("  nonce", facts["seed"]["nonce"]),
         ("parent", "none" if facts["parent"] is None else facts["parent"]["chain"]),
         ("key", facts["key"]),
@@ -136,6 +136,13 @@ def _print_facts(facts: dict[str, Any]) -> None:
     if facts["note"]:
         pairs.append(("note", facts["note"]))
     rows(pairs)
+
+
+_NONCES = {
+    "free": "the prover (freely chosen)",
+    "verifier": "a verifier",
+    "task": "a task, shared by its provers: without the prover's key",
+}
 
 
 def _options(options: Any) -> str:

@@ -19,6 +19,9 @@ Private = Annotated[bool, Parameter(help="Salt the dataset's hashes with a secre
 Nonce = Annotated[
     str | None, Parameter(help="The verifier's nonce, 64 hexadecimal digits; else the seed counts as freely chosen.")
 ]
+Shared = Annotated[
+    bool, Parameter(help="By a task's seed, without your key: --nonce is the task's, records can be disputed.")
+]
 Note = Annotated[str, Parameter(help="Free text for the record.")]
 
 
@@ -34,6 +37,7 @@ def train(
     resume: Resume = False,
     private: Private = False,
     nonce: Nonce = None,
+    shared: Shared = False,
     parent: Annotated[Path | None, Parameter(help="Start from the final model of this record.")] = None,
     note: Note = "",
     json: Json = False,
@@ -56,6 +60,7 @@ def train(
             resume=resume,
             private=private,
             nonce=nonce,
+            shared=shared,
             parent=parent,
             note=note,
             quiet=json,

@@ -278,9 +278,11 @@ class LoaderSpec(Part, frozen=True):
 
 
 class SeedSpec(Part, frozen=True):
-    """seed = H(dataset root, recipe, prover key, every, nonce). ``source`` 'free': the prover chose the nonce."""
+    """seed = H(dataset root, recipe, prover key, every, nonce). ``source`` 'free': the prover chose the nonce; 'task': it
+    is a task's, shared by its provers, and null stands for the key.
+    """
 
-    source: Literal["free", "verifier"]
+    source: Literal["free", "verifier", "task"]
     nonce: Digest
     seed: Digest
 

@@ -42,13 +42,18 @@ def parse_keep(keep: str) -> int:
     raise UsageError("must be 'all' or 'keyframes:N' with N from 1 to 65536", name="keep", value=keep)
 
 
-def parse_nonce(nonce: str | None) -> tuple[str, str]:
-    """Return (source, nonce): the verifier's if one was given, else a fresh one of the prover's own choice."""
+def parse_nonce(nonce: str | None, shared: bool = False) -> tuple[str, str]:
+    """Return (source, nonce): the verifier's if one was given, else a fresh one of the prover's own choice.
+
+    With ``shared`` it is a task's, and must be given.
+    """
+    if nonce is None and shared:
+        raise UsageError("a shared seed needs the task's nonce", name="nonce", mend="give the task's 64 digits")
     if nonce is None:
         return "free", secrets.token_hex(32)
     if len(nonce) != 64 or any(c not in "0123456789abcdef" for c in nonce):
         raise UsageError("must be 64 lower-case hexadecimal digits", name="nonce", value=nonce)
-    return "verifier", nonce
+    return "task" if shared else "verifier", nonce
 
 
 def commit(
@@ -86,7 +91,7 @@ def commit(
         seed=SeedSpec(
             source=nonce[0],  # type: ignore[arg-type]
             nonce=nonce[1],
-            seed=derive_seed(root, closure.digest, key, every, nonce[1]),
+            seed=derive_seed(root, closure.digest, None if nonce[0] == "task" else key, every, nonce[1]),
         ),
         every=every,
         keyframes=keyframes,

@@ -18,7 +18,7 @@ from trainproof import _core
 from trainproof.attest import canonical
 from trainproof.errors import RecipeError
 from trainproof.recording.chain import digest_of
-from trainproof.recording.format import PublicKey
+from trainproof.recording.format import Commitment, PublicKey
 from trainproof.recording.optimizers import Optimizer
 from trainproof.replay.imports import SourceLoader
 from trainproof.replay.job import RecipeSource
@@ -102,12 +102,19 @@ class SeededBatches:
             yield order[b * self.batch_size : (b + 1) * self.batch_size].tolist()
 
 
-def derive_seed(dataset_root: str, closure: str, key: PublicKey, every: int, nonce: str) -> str:
+def derive_seed(dataset_root: str, closure: str, key: PublicKey | None, every: int, nonce: str) -> str:
     """Return the run's seed in hexadecimal: H(dataset root, closure digest, prover key, every, nonce).
 
-    The prover's key is in it, so that nobody can sign another's record as their own: W_0 would not fit.
+    The prover's key is in it, so that nobody can sign another's record as their own: W_0 would not fit. It is None in a
+    task's shared seed, by which several provers train the same.
     """
     return digest_of("seed", canonical.encode([dataset_root, closure, key, every, nonce]))
+
+
+def seed_of(commitment: Commitment) -> str:
+    """Return the seed that follows from what a commitment says, in hexadecimal."""
+    key = None if commitment.seed.source == "task" else commitment.key
+    return derive_seed(commitment.dataset.root, commitment.closure.digest, key, commitment.every, commitment.seed.nonce)
 
 
 def load_recipe(spec: str | Path) -> Recipe:

@@ -52,6 +52,7 @@ class Start:
         resume: bool = False,
         private: bool = False,
         nonce: str | None = None,
+        shared: bool = False,
         anchors: int = 0,
     ) -> None:
         from trainproof.attest.keys import Signer as KeySigner
@@ -60,6 +61,8 @@ class Start:
             raise UsageError("must be a positive number of steps", name="every", value=every)
         if not isinstance(anchors, int) or not 0 <= anchors <= every:
             raise UsageError("must lie between 0 (none) and every", name="anchors", value=anchors)
+        if shared and private:
+            raise UsageError("a private dataset has its own root, hence seed", name="shared", mend="leave it out")
         self.anchors = anchors
         self.path, self.every, self.resume, self.private = Path(out), every, resume, private
         self.signer = key if isinstance(key, KeySigner) else KeySigner.load(key)
@@ -67,7 +70,7 @@ class Start:
         if self.old is None and not resume and self.path.exists() and any(self.path.iterdir()):
             raise UsageError("already there", name=str(self.path), mend="choose another folder, or resume it")
         seed = self.old.commitment.seed if self.old else None
-        self.nonce = parse_nonce(nonce) if seed is None else (seed.source, seed.nonce)
+        self.nonce = parse_nonce(nonce, shared) if seed is None else (seed.source, seed.nonce)
         self.leaves = b""
         if base is not None:
             self.commit_to(base)
@@ -98,8 +101,9 @@ class Start:
 
     def seed(self, closure: Closure) -> bytes:
         """Return the run's seed."""
-        root = dataset.root(self.leaves)
-        return bytes.fromhex(derive_seed(root, closure.digest, self.signer.public, self.every, self.nonce[1]))
+        root, source = dataset.root(self.leaves), self.nonce[0]
+        key = None if source == "task" else self.signer.public
+        return bytes.fromhex(derive_seed(root, closure.digest, key, self.every, self.nonce[1]))
 
 
 class Run:

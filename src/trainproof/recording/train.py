@@ -37,6 +37,7 @@ def train(
     resume: bool = False,
     private: bool = False,
     nonce: str | None = None,
+    shared: bool = False,
     parent: str | Path | None = None,
     note: str = "",
     self_replay: bool = True,
@@ -48,6 +49,8 @@ def train(
     ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``anchors``
     hashes the state every so many steps within a segment, for tolerance mode. ``key`` is the prover's private key file.
     ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed freely chosen'.
+    With ``shared`` the nonce is a task's, and the seed leaves out the prover's key: all who train the task train the same,
+    and their records can be disputed (docs/dispute.md).
     ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the record whose final model
     this one starts from. ``progress(step, steps, loss)`` is called after every step.
 
@@ -60,7 +63,17 @@ def train(
     source = source_of(instance)
     closure = closure_of(source.path, "recipe", source.qualname)
     dataset = instance.dataset()
-    start = Start(out, dataset, every=every, key=key, resume=resume, private=private, nonce=nonce, anchors=anchors)
+    start = Start(
+        out,
+        dataset,
+        every=every,
+        key=key,
+        resume=resume,
+        private=private,
+        nonce=nonce,
+        shared=shared,
+        anchors=anchors,
+    )
     loop = Loop(instance, dataset, start.seed(closure), weights_of(parent))
     steps = epochs * len(loop.batches) // instance.accumulate
     run = Run(

@@ -1,7 +1,7 @@
 """V1: the seal is signed by the committed key, and says of the record what the record says (docs/verification.md, V1).
 
-The key is in the training seed (V3), so nobody can sign another's record as their own (but for loops); this check ties
-key, seed, seal and record together.
+The key is in the training seed (V3), so nobody can sign another's record as their own (but for loops and a task's
+shared seed); this check ties key, seed, seal and record together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainproof.attest import keys
 from trainproof.errors import RecordError, SignatureError
 from trainproof.recording import chain
 from trainproof.recording.format import Boolean
-from trainproof.recording.recipe import derive_seed
+from trainproof.recording.recipe import seed_of
 from trainproof.recording.tree import lookup
 from trainproof.recording.values import raw
 from trainproof.verification.check import Refuted, Undecided, check
@@ -71,13 +71,17 @@ def _seed(context: Context) -> None:
     """The seed follows from what it must depend on; the nonce is the verifier's only if the policy pins it."""
     commitment, policy = context.commitment, context.policy
     seed = commitment.seed
-    derived = derive_seed(
-        commitment.dataset.root, commitment.closure.digest, commitment.key, commitment.every, seed.nonce
-    )
-    if seed.seed != derived:
+    if seed.seed != seed_of(commitment):
         raise Refuted("the seed does not follow from dataset, recipe, key, interval and nonce")
+    if seed.source == "task":
+        if commitment.closure.door != "recipe":
+            raise Refuted("only a recipe's record can have a task's shared seed")
+        context.caveats.append(
+            "The seed is a task's, without the prover's key: whose record this is follows only from the key that the "
+            "policy names, and others may have signed a copy of it."
+        )
     if policy.pins.nonce:
-        if seed.nonce != policy.pins.nonce or seed.source != "verifier":
+        if seed.nonce != policy.pins.nonce or seed.source == "free":
             raise Refuted("the seed's nonce is not the one that the policy pins")
         return
     if policy.initial.free_seed == "refuse":
