@@ -2,9 +2,10 @@
 //!
 //! Everything here is a pure function of its arguments. Work of at least [`PARALLEL_BYTES`] runs on the current rayon
 //! pool; smaller work never touches a pool, so that callers may decide where pools live (they do not survive `fork`).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod algorithm;
+mod copy;
 mod dataset;
 mod distance;
 mod dtype;

@@ -12,7 +12,7 @@ use crate::convert::Chunk;
 ///
 /// The bytes go to a temporary file in the same folder, which is flushed to disk and renamed to `path`; then the folder is
 /// flushed too. When anything fails the temporary file is removed and an older file at `path` stays as it was. Large files
-/// do not pass through the page cache.
+/// do not pass through the page cache; a large file whose bytes are one page-aligned array is written without a copy.
 ///
 /// Args:
 ///     path: where to.

@@ -99,7 +99,7 @@ pub(crate) fn tensor_digests<'py>(
 /// dtype, shape, data, target.
 type Copied<'py> = (String, Vec<u64>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>);
 
-/// Copies many tensors and returns the digests of the copies, parallel across them.
+/// Copies many tensors and returns their digests, parallel across them.
 ///
 /// Args:
 ///     tensors: (dtype, shape, data, target) each; target is a writable uint8 array of the shape of data.

@@ -212,16 +212,16 @@ class Recorder:
         manifest = item.snapshot.manifest()
         if item.segment is None:
             self._anchors.append(Anchor(steps=item.steps, root=manifest.root))
-            self._pool.give(item.snapshot.tensors)
+            self._pool.give(item.snapshot)
             return
         norm = 0.0 if self._before is None else distance(self._before.tensors, item.snapshot.tensors)
         segment = SegmentLog.with_state(
             item.segment, manifest, anchors=self._anchors, update_norm=norm, stored=item.stored
         )
         self._anchors = []
-        written = self.writer.append(segment, item.snapshot.tensors if item.stored else None)
+        written = self.writer.append(segment, (item.snapshot.arena or item.snapshot.tensors) if item.stored else None)
         if self._before is not None:
-            self._pool.give(self._before.tensors)
+            self._pool.give(self._before)
         self._before = item.snapshot
         if self.on_segment is not None:
             self.on_segment(written)

@@ -18,6 +18,7 @@ from trainproof import _core
 from trainproof.errors import RecordError, UnsupportedError
 from trainproof.recording import chain
 from trainproof.recording.format import StateManifest, TensorEntry, Tree
+from trainproof.recording.tensors import Arena, storable
 from trainproof.recording.tree import from_tree, to_tree
 from trainproof.recording.values import dtype_name, raw
 
@@ -36,6 +37,7 @@ class Snapshot:
     aliases: list[tuple[str, str]]
     tree: Tree
     digests: dict[str, bytes] = field(default_factory=dict)  # of those tensors that were hashed as they were copied
+    arena: Arena | None = None  # what the tensors lie in, if they do
 
     def manifest(self) -> StateManifest:
         """Return the manifest: hashes what is not hashed yet (off the training thread)."""
@@ -115,20 +117,26 @@ def in_order(tensor: torch.Tensor, order: list[int] | None, device: torch.device
 
 @dataclass
 class Pool:
-    """Buffers of finished snapshots, for reuse: fresh memory costs page faults on the training thread."""
+    """Finished snapshots, whose memory is reused: fresh memory costs page faults on the training thread."""
 
-    free: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    free: list[Snapshot] = field(default_factory=list)
 
-    def take(self) -> dict[str, torch.Tensor]:
-        """Return a set of buffers to copy into; empty if none is free."""
-        try:
-            return self.free.pop()
-        except IndexError:
-            return {}
+    def take(self, live: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], Arena | None]:
+        """Return buffers to copy ``live`` into, and the arena that they are in. Buffers may be missing, or not fit."""
+        used = self.free.pop() if self.free else None
+        # Pinned memory, which copies from a GPU need, comes tensor by tensor.
+        if not all(t.device.type == "cpu" and storable(dtype_name(t)) for t in live.values()):
+            return (used.tensors if used else {}), None
+        names = sorted(live, key=lambda n: n.encode())
+        layout = [(n, dtype_name(live[n]), list(live[n].shape)) for n in names]
+        arena = used.arena if used else None
+        if arena is None or arena.layout != layout:
+            arena = Arena(layout)
+        return arena.tensors, arena
 
-    def give(self, buffers: dict[str, torch.Tensor]) -> None:
-        """Return the buffers of a snapshot that is no longer needed."""
-        self.free.append(buffers)
+    def give(self, snapshot: Snapshot) -> None:
+        """Return a snapshot that is no longer needed."""
+        self.free.append(snapshot)
 
 
 @dataclass
@@ -201,7 +209,7 @@ class StateAccess:
         import torch
 
         live, tree = self._live(loader)
-        buffers = pool.take() if pool else {}
+        buffers, arena = pool.take(live) if pool else ({}, None)
         orders: dict[str, list[int]] = {}
         copies: dict[str, torch.Tensor] = {}
         here: list[tuple[str, tuple[str, list[int], Any, Any]]] = []
@@ -227,7 +235,7 @@ class StateAccess:
         if cuda:
             # The copies are asynchronous: they must end before the next step changes what they read.
             torch.cuda.current_stream().synchronize()
-        return Snapshot(copies, orders, list(self._aliases), tree, digests)
+        return Snapshot(copies, orders, list(self._aliases), tree, digests, arena)
 
     def restore(self, manifest: StateManifest, tensors: AnyMapping[str, torch.Tensor]) -> dict[str, Any]:
         """Load a state into the live objects and return its loader position. Random generators are set last.

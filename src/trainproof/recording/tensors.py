@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainproof import limits
 from trainproof.errors import LimitError, RecordError
 from trainproof.recording.format import StateManifest
+from trainproof.recording.values import raw
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 _DTYPES = {
@@ -33,26 +37,73 @@ _DTYPES = {
 }
 
 
+# Name, dtype by torch's name, shape: all that a file's layout depends on.
+Layout = list[tuple[str, str, list[int]]]
+
+
 def safetensors_header(manifest: StateManifest) -> bytes:
     """Return the header of a safetensors file that holds the manifest's tensors in order, data following at once.
 
     Raises RecordError for a dtype that safetensors does not have.
     """
+    return _header((e.name, e.dtype, e.shape) for e in manifest.tensors)
+
+
+def _header(layout: Iterable[tuple[str, str, list[int]]]) -> bytes:
     header: dict[str, Any] = {}
     offset = 0
-    for entry in manifest.tensors:
-        if entry.dtype not in _DTYPES:
-            raise RecordError("cannot be stored", name=entry.name, value=entry.dtype, mend="use a standard dtype")
-        size = nbytes(entry.dtype, entry.shape)
-        header[entry.name] = {
-            "dtype": _DTYPES[entry.dtype],
-            "shape": entry.shape,
-            "data_offsets": [offset, offset + size],
-        }
+    for name, dtype, shape in layout:
+        if dtype not in _DTYPES:
+            raise RecordError("cannot be stored", name=name, value=dtype, mend="use a standard dtype")
+        size = nbytes(dtype, shape)
+        header[name] = {"dtype": _DTYPES[dtype], "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     return struct.pack("<Q", len(data)) + data
+
+
+def storable(dtype: str) -> bool:
+    """Return whether safetensors has this dtype."""
+    return dtype in _DTYPES
+
+
+class Arena:
+    """Memory for the tensors of one state, laid out as their file: the disk takes it from there, without a copy.
+
+    ``layout`` is in the manifest's order. A tensor that the file puts at no multiple of its element size has memory of
+    its own, which ``file`` copies in.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        import torch
+
+        header = _header(layout)
+        total = len(header) + sum(nbytes(dtype, shape) for _, dtype, shape in layout)
+        # Populated at once: all of it will be written, and page by page would cost more.
+        memory = mmap.mmap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+        self.layout = layout
+        self.tensors: dict[str, torch.Tensor] = {}
+        self._bytes = torch.frombuffer(memory, dtype=torch.uint8)
+        self._bytes[: len(header)] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
+        self._apart: list[tuple[str, int]] = []
+        offset = len(header)
+        for name, dtype, shape in layout:
+            size = nbytes(dtype, shape)
+            if offset % itemsize(dtype):
+                self._apart.append((name, offset))
+                self.tensors[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+            else:
+                self.tensors[name] = self._bytes[offset : offset + size].view(getattr(torch, dtype)).view(shape)
+            offset += size
+
+    def file(self) -> np.ndarray[Any, Any]:
+        """Return the bytes of the file, in place."""
+        data = self._bytes.numpy()
+        for name, offset in self._apart:
+            source = raw(self.tensors[name])
+            data[offset : offset + source.size] = source
+        return data
 
 
 def itemsize(dtype: str) -> int:

@@ -18,7 +18,7 @@ from trainproof.errors import RecordError, UsageError
 from trainproof.recording import chain
 from trainproof.recording.format import VERSION, Commitment, Seal, Segment
 from trainproof.recording.reader import COMMITMENT, LEAVES, SEAL, SEGMENTS, STATES, TEMPORARY, Record, segment_name
-from trainproof.recording.tensors import itemsize, safetensors_header
+from trainproof.recording.tensors import Arena, itemsize, safetensors_header
 from trainproof.recording.values import raw
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ class RecordWriter:
         head = record.segment(keep - 1).chain if keep else record.commitment_digest
         return cls(path, head, keep)
 
-    def append(self, segment: Segment, tensors: Mapping[str, torch.Tensor] | None) -> Segment:
+    def append(self, segment: Segment, tensors: Mapping[str, torch.Tensor] | Arena | None) -> Segment:
         """Chain and write ``segment``; ``tensors`` (row-major, CPU) are written first if it is ``stored``.
+
+        An arena must have the layout of the segment's manifest.
 
         Returns the segment as written. Raises OSError if the disk is full; then nothing of the segment is visible.
         """
@@ -81,7 +83,11 @@ class RecordWriter:
         if linked.stored:
             if tensors is None:
                 raise RecordError("a stored state needs its tensors", name=name)
-            data = [safetensors_header(linked.state), *(raw(tensors[e.name]) for e in linked.state.tensors)]
+            data: list[Any]
+            if isinstance(tensors, Arena):
+                data = [tensors.file()]
+            else:
+                data = [safetensors_header(linked.state), *(raw(tensors[e.name]) for e in linked.state.tensors)]
             self._write(self.path / STATES / f"{name}.safetensors", data)
         self._write(self.path / SEGMENTS / f"{name}.json", [canonical.encode(linked)])
         self.head = linked.chain
