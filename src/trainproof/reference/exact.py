@@ -1,7 +1,7 @@
 """Exact integer training: docs/exact.md, sections 1 to 8 and 11.
 
 All values are Python's unbounded integers, in NumPy arrays of dtype object, so that nothing here can wrap or round:
-the functions are defined whatever the ranges are. ``outside`` says which ranges they left.
+the functions are defined whatever the ranges are. Only ``step`` looks at them.
 """
 
 import math
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainproof.exact.spec import Block, Format, Spec
+from trainproof.errors import RangeError
+from trainproof.exact.spec import Block, Format, Spec, Velocity
 from trainproof.reference.stream import Stream
 
 Array = NDArray[Any]  # of Python integers, dtype object
@@ -276,9 +277,34 @@ def still(spec: Spec) -> Tensors:
 # Section 8.
 
 
-def outside(values: Array, form: Format) -> bool:
-    """Whether any value is out of range."""
-    return any(not form.low <= value <= form.high for value in values.flat)
+def inside(values: Array, form: Format | Velocity, layer: str, tensor: str, step: int) -> None:
+    """Refuse values out of range."""
+    for value in values.flat:
+        if not -(2 ** (form.bits - 1)) <= value < 2 ** (form.bits - 1):
+            raise RangeError("a value is out of range", layer=layer, tensor=tensor, step=step, value=value)
+
+
+def step(
+    spec: Spec, weights: Tensors, velocities: Tensors, samples: Any, labels: Any, t: int, *, check: bool = True
+) -> tuple[Tensors, Tensors, Fraction]:
+    """W', V' and the reported loss of step t; ``check`` looks at all ranges, in the order of the computation."""
+    trace = forward(spec, weights, samples)
+    dz = loss(spec, trace.logits, labels)
+    errors = backward_errors(spec, weights, trace, dz)
+    gradients = backward(spec, weights, trace, dz)
+    new_weights, new_velocities = update(spec, weights, velocities, gradients, t)
+    if check:
+        for block, z in zip(spec.blocks, trace.outputs, strict=True):
+            inside(z, block.activation, block.name, "activation", t)
+        for block, (dy, _) in reversed(list(zip(spec.blocks, errors, strict=True))):
+            inside(dy, block.error, block.name, "error", t)
+        for parameter in spec.parameters():
+            layer, kind = parameter.name.rsplit(".", 1)
+            if parameter.velocity is not None:
+                tensor = "velocity" if kind == "weight" else "bias velocity"
+                inside(new_velocities[parameter.name], parameter.velocity, layer, tensor, t)
+            inside(new_weights[parameter.name], parameter.format, layer, kind, t)
+    return new_weights, new_velocities, reported_loss(spec, trace.logits, labels)
 
 
 # Section 11.
