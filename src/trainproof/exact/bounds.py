@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
-from math import prod
+from math import log2, prod
 from typing import Final, NamedTuple
 
 import msgspec
@@ -78,7 +78,7 @@ def check(spec: Spec) -> None:
             raise FormatError("ρ is beyond the weight's range", name=block.name, value=block.initial)
     for bound in bounds(spec):
         if bound.limit == EXACT and bound.over:
-            what = f"{bound.accumulator} may reach 2^{bound.value.bit_length() - 1}"
+            what = f"{bound.accumulator} may reach 2^{log2(bound.value):.1f}"
             bits = "bit" if bound.over == 1 else "bits"
             raise FormatError(f"{what}, {bound.over} {bits} over 2^53", name=bound.layer, mend=bound.mend)
 
@@ -94,6 +94,7 @@ class Axis(NamedTuple):
     error: int
 
 
+@lru_cache(maxsize=1024)
 def fullest(size: int, kernel: int, stride: int, padding: int, windows: int, window: int, sparse: bool) -> Axis:
     """Return the most terms along one axis; with ``sparse`` (max pooling) one output of each window has dz ≠ 0.
 
