@@ -53,6 +53,7 @@ __all__ = [
     "TrainproofError",
     "Verdict",
     "VerificationError",
+    "exact",
     "record",
     "seeded",
     "train",
@@ -60,6 +61,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from trainproof import exact
     from trainproof.attest.keys import Signer
     from trainproof.errors import TrainproofError, VerificationError
     from trainproof.recording.dataset import Augmented
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "exact":
+        return importlib.import_module("trainproof.exact")
     if name not in _WHERE:
         raise AttributeError(f"module 'trainproof' has no attribute {name!r}")
     value = getattr(importlib.import_module(_WHERE[name]), name)

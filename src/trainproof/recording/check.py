@@ -29,15 +29,15 @@ class Finding:
     mend: str
 
 
-def require(access: StateAccess, loader: torch.utils.data.DataLoader[Any]) -> None:
-    """Raise UnsupportedError for the first finding."""
-    for finding in findings(access, loader):
+def require(access: StateAccess, loader: torch.utils.data.DataLoader[Any], *, exact: bool = False) -> None:
+    """Raise UnsupportedError for the first finding. ``exact``: trainproof's own loop trains an exact recipe."""
+    for finding in findings(access, loader, exact=exact):
         raise UnsupportedError(finding.problem, name=finding.name, mend=finding.mend)
 
 
-def findings(access: StateAccess, loader: Any) -> list[Finding]:
+def findings(access: StateAccess, loader: Any, *, exact: bool = False) -> list[Finding]:
     """Return everything about these objects that a replay could not follow."""
-    return [*_model(access), *_optimizer(access), *_loader(loader)]
+    return [*_model(access), *_optimizer(access, exact), *_loader(loader)]
 
 
 def _model(access: StateAccess) -> list[Finding]:
@@ -68,11 +68,11 @@ def _model(access: StateAccess) -> list[Finding]:
     return found
 
 
-def _optimizer(access: StateAccess) -> list[Finding]:
+def _optimizer(access: StateAccess, exact: bool) -> list[Finding]:
     found = []
     optimizer = access.optimizer
     kind = type(optimizer).__name__
-    if kind not in OPTIMIZERS or not type(optimizer).__module__.startswith("torch.optim"):
+    if not exact and (kind not in OPTIMIZERS or not type(optimizer).__module__.startswith("torch.optim")):
         found.append(
             Finding("optimizer", f"{kind} is not supported", f"use one of torch.optim's {', '.join(OPTIMIZERS)}")
         )
@@ -151,7 +151,7 @@ def _one_step(loop: Any) -> list[Finding]:
     for _ in range(2):
         loop.model.train()
         batch = next(iter(loop.loader))
-        losses.append(loop.recipe.loss(loop.model, batch))
+        losses.append(loop.loss(batch, 0))
     if losses[0].dim() != 0 or not losses[0].requires_grad:
         return [
             Finding("loss", "must be a scalar that depends on the parameters", "return e.g. cross_entropy(model(x), y)")

@@ -6,6 +6,8 @@ import os
 import platform
 from importlib import metadata
 
+import msgspec
+
 from trainproof.recording.format import Environment
 
 # Ascending: a machine can be told to use less than it has, never more.
@@ -92,6 +94,28 @@ def apply(environment: Environment) -> None:
     torch.set_num_threads(environment.threads)
     torch.use_deterministic_algorithms(environment.deterministic)
     torch.set_float32_matmul_precision(environment.matmul_precision)
+
+
+def own_settings() -> Environment:
+    """Return this process's environment as settings that a new process can be given: for exact arithmetic, which any
+    settings suit.
+    """
+    here = capture()
+    known = here.cpu_capability if here.cpu_capability in CAPABILITIES else "DEFAULT"
+    return msgspec.structs.replace(here, cpu_capability=known, onednn_isa="")
+
+
+def exact_differences(recorded: Environment, here: Environment) -> list[str]:
+    """Return, a line each, why a replay of an exact recipe could go another way: not by its arithmetic, but by other
+    data or another way of recording.
+    """
+    found = []
+    if recorded.trainproof != here.trainproof:
+        found.append(f"trainproof: recorded {recorded.trainproof}, here {here.trainproof}")
+    ours, theirs = ([p for p in e.packages if p[0] not in ("torch", "numpy")] for e in (here, recorded))
+    if ours != theirs:
+        found.append(f"packages: recorded {theirs}, here {ours}")
+    return found
 
 
 def differences(recorded: Environment, here: Environment) -> list[str]:

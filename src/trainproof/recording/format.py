@@ -268,9 +268,11 @@ class DatasetSpec(Part, frozen=True):
 
 
 class LoaderSpec(Part, frozen=True):
-    """How batches are drawn. ``order`` 'seeded' is trainproof's own seeded order, checked for the whole record."""
+    """How batches are drawn. ``order`` 'seeded' is trainproof's own seeded order, 'affine' that of docs/exact.md
+    section 6; both are checked for the whole record.
+    """
 
-    order: Literal["seeded", "loader"]
+    order: Literal["seeded", "affine", "loader"]
     batch_size: Count
     drop_last: bool
     sampler: Name

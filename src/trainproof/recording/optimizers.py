@@ -101,6 +101,25 @@ class Steps(Schedule):
 
 
 @dataclass(frozen=True)
+class Pieces(Schedule):
+    """Constant in pieces, by step: ``pieces`` are (first step, rate), ascending; the first begins at step 0."""
+
+    pieces: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        firsts = [first for first, _ in self.pieces]
+        if not firsts or firsts[0] != 0 or firsts != sorted(set(firsts)):
+            raise RecipeError("must begin at step 0 and ascend", name="pieces", value=self.pieces)
+        for _, rate in self.pieces:
+            _positive(lr=rate)
+        if self.lr != self.pieces[0][1]:
+            raise RecipeError("must be the first piece's rate", name="lr", value=self.lr)
+
+    def at(self, step: int, steps_per_epoch: int) -> float:
+        return float([rate for first, rate in self.pieces if first <= step][-1])
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """An optimizer as data. ``lr`` is a number or a Schedule; ``no_decay``: biases and norms do not decay."""
 

@@ -110,10 +110,11 @@ def declared(
     order: str = "loader",
     accumulate: int = 1,
     schedule: Any = None,
+    exact: str | None = None,
 ) -> Made:
     """Return what a recipe declares by the objects that it trains with; a replay declares it again (check V2).
 
-    Without a ``schedule`` it is the classes of the registered schedulers.
+    Without a ``schedule`` it is the classes of the registered schedulers. ``exact`` is an exact recipe's specification.
     """
     if schedule is None:
         schedule = [type(s).__name__ for s in access.scheduler]
@@ -132,6 +133,7 @@ def declared(
             accumulate=accumulate,
         ),
         batches=length_of(loader),
+        exact=exact,
     )
 
 

@@ -12,6 +12,7 @@ from trainproof.recording.writer import free_bytes
 
 _SNAPSHOTS = 5  # two queued, one being written, one before it for its update norm, one being copied
 _STATE_TENSORS = {"SGD": 1, "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2, "Adamax": 2, "RMSprop": 2, "Adagrad": 1}
+_STATE_TENSORS["ExactSGD"] = 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def state_bytes(access: StateAccess) -> int:
     trained = [p for g in access.optimizer.param_groups for p in g["params"] if p.requires_grad]
     copies = _STATE_TENSORS.get(type(access.optimizer).__name__, 2)
     options = access.optimizer.param_groups[0]
-    if type(access.optimizer).__name__ == "SGD" and not options.get("momentum"):
+    if type(access.optimizer).__name__ in ("SGD", "ExactSGD") and not options.get("momentum"):
         copies = 0
     if options.get("amsgrad"):
         copies += 1

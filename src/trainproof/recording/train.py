@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainproof import _core
 from trainproof.errors import RecipeError, UsageError
+from trainproof.exact.recipe import AffineBatches, Exact, ExactRecipe, check_weights, prepare
 from trainproof.recording import dataset as data
 from trainproof.recording.check import require
 from trainproof.recording.closure import closure_of
+from trainproof.recording.optimizers import Optimizer
 from trainproof.recording.reader import Record
 from trainproof.recording.recipe import Recipe, SeededBatches, load_recipe, source_of
 from trainproof.recording.record import parent_of
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainproof.attest.keys import Signer
+    from trainproof.exact.spec import Spec
 
 
 def train(
@@ -33,7 +37,7 @@ def train(
     every: int,
     key: str | Path | Signer,
     keep: str = "all",
-    anchors: int = 0,
+    anchors: int | None = None,
     resume: bool = False,
     private: bool = False,
     nonce: str | None = None,
@@ -47,7 +51,8 @@ def train(
     """Train ``recipe`` (an instance, or ``file.py:Class``) for ``epochs`` passes and record it into the folder ``out``.
 
     ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``anchors``
-    hashes the state every so many steps within a segment, for tolerance mode. ``key`` is the prover's private key file.
+    hashes the state every so many steps within a segment; unless it is given, every step of an exact recipe and none of
+    another. ``key`` is the prover's private key file.
     ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed freely chosen'.
     With ``shared`` the nonce is a task's, and the seed leaves out the prover's key: all who train the task train the same,
     and their records can be disputed (docs/dispute.md).
@@ -63,6 +68,9 @@ def train(
     source = source_of(instance)
     closure = closure_of(source.path, "recipe", source.qualname)
     dataset = instance.dataset()
+    if isinstance(instance, ExactRecipe):
+        prepare(instance, dataset)
+        anchors = 1 if anchors is None else anchors
     start = Start(
         out,
         dataset,
@@ -72,7 +80,7 @@ def train(
         private=private,
         nonce=nonce,
         shared=shared,
-        anchors=anchors,
+        anchors=anchors or 0,
     )
     loop = Loop(instance, dataset, start.seed(closure), weights_of(parent))
     steps = epochs * len(loop.batches) // instance.accumulate
@@ -83,9 +91,9 @@ def train(
         access=loop.access,
         loader=loop.loader,
         keep=keep,
-        order="seeded",
+        order=loop.order,
         accumulate=instance.accumulate,
-        schedule=instance.optimizer.describe(),
+        schedule=loop.parts.optimizer.describe(),
         epochs=epochs,
         steps=steps,
         parent=parent_of(parent),
@@ -110,9 +118,10 @@ def reenter(recipe: Recipe, dataset: Any, session: sessions.Session) -> None:
     session.attach(
         loop.access,
         loop.loader,
-        order="seeded",
+        order=loop.order,
         accumulate=recipe.accumulate,
-        schedule=recipe.optimizer.describe(),
+        schedule=loop.parts.optimizer.describe(),
+        exact=None if loop.parts.spec is None else loop.parts.spec.encode().decode(),
     )
     iteration, step = 0, 0
     if session.unit.kind == "replay":
@@ -123,6 +132,27 @@ def reenter(recipe: Recipe, dataset: Any, session: sessions.Session) -> None:
     session.leave()
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a recipe is trained with. ``spec`` is an exact recipe's, else None."""
+
+    model: torch.nn.Module
+    batches: SeededBatches | AffineBatches
+    optimizer: Optimizer
+    spec: Spec | None
+
+
+def _parts_of(recipe: Recipe, dataset: Any, seed: bytes) -> _Parts:
+    if not isinstance(recipe, ExactRecipe):
+        batches = SeededBatches(seed, len(dataset), recipe.batch_size, recipe.drop_last)
+        return _Parts(seeded(recipe.build, seed), batches, recipe.optimizer, None)
+    from trainproof.exact.module import ExactNet
+
+    spec = prepare(recipe, dataset)
+    affine = AffineBatches(seed, len(dataset), recipe.batch_size)
+    return _Parts(ExactNet(spec, sessions.perturbed(seed)), affine, Exact.of(spec), spec)
+
+
 class Loop:
     """The loop that trainproof drives: the same code trains and is re-entered."""
 
@@ -131,11 +161,15 @@ class Loop:
         from torch.utils.data import DataLoader
 
         self.recipe = recipe
-        model = seeded(recipe.build, seed)
+        self.parts = _parts_of(recipe, dataset, seed)
+        self.order = "seeded" if self.parts.spec is None else "affine"
+        model = self.parts.model
         if weights is not None:
             load_weights(model, weights)
+            if self.parts.spec is not None:
+                check_weights(model, weights)
         _seed_generators(seed)
-        self.batches = SeededBatches(seed, len(dataset), recipe.batch_size, recipe.drop_last)
+        self.batches = self.parts.batches
         self.steps_per_epoch = recipe.steps_per_epoch(len(dataset))
         augmented: Any = dataset if recipe.augment is None else data.Augmented(dataset, recipe.augment, seed)
         self.loader: DataLoader[Any] = DataLoader(
@@ -145,7 +179,7 @@ class Loop:
             persistent_workers=recipe.workers > 0,
             generator=torch.Generator().manual_seed(0),
         )
-        self.optimizer = recipe.optimizer.create(model, self.steps_per_epoch)
+        self.optimizer = self.parts.optimizer.create(model, self.steps_per_epoch)
         self.model = model
         extra: dict[str, Any] = {}
         if recipe.ema is not None:
@@ -153,7 +187,16 @@ class Loop:
 
             extra["ema"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
         self.access = StateAccess(model, self.optimizer, [], None, extra)
-        require(self.access, self.loader)
+        require(self.access, self.loader, exact=self.parts.spec is not None)
+
+    def loss(self, batch: Any, step: int) -> torch.Tensor:
+        """Return the scalar loss of a batch that step ``step`` uses."""
+        if self.parts.spec is None:
+            return self.recipe.loss(self.model, batch)
+        from trainproof.exact.module import ExactNet
+
+        assert isinstance(self.model, ExactNet)
+        return self.model.loss(batch, step)
 
     def run(self, epochs: range, step: int, steps: int, progress: Callable[[int, int, float], None] | None) -> None:
         """Train the passes in ``epochs``; ``step`` is the first step's number. Gradients carry over."""
@@ -167,7 +210,7 @@ class Loop:
             self.batches.epoch = epoch
             for batch in self.loader:
                 with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                    loss = recipe.loss(model, batch)
+                    loss = self.loss(batch, step)
                 if loss.dim() != 0:
                     raise RecipeError(
                         "loss() must return a scalar", name=type(recipe).__name__, value=tuple(loss.shape)
@@ -177,7 +220,7 @@ class Loop:
                 if gathered < recipe.accumulate:
                     continue
                 gathered = 0
-                recipe.optimizer.set_step(optimizer, step, self.steps_per_epoch)
+                self.parts.optimizer.set_step(optimizer, step, self.steps_per_epoch)
                 if recipe.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
                 optimizer.step()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainproof.recording.format import HexFloat, LoaderSpec, OptimizerSpec, Parameter, Part, Segment
+from trainproof.recording.format import Environment, HexFloat, LoaderSpec, OptimizerSpec, Parameter, Part, Segment
 
 
 class RecipeSource(Part, frozen=True):
@@ -23,7 +23,7 @@ class Job(Part, frozen=True):
     """First line on the worker's standard input.
 
     ``salts`` is the path of a salt secret, if the prover disclosed one. ``commitment`` is the digest of the commitment
-    that the record must have, "" for any.
+    that the record must have, "" for any. ``environment`` are the settings to run under, None for the recorded ones.
     """
 
     record: str
@@ -34,6 +34,19 @@ class Job(Part, frozen=True):
     memory_bytes: int
     salts: str | None
     commitment: str = ""
+    environment: Environment | None = None
+
+
+class Cut(Part, frozen=True):
+    """Where a replay stops within segment ``end`` of its unit: after ``batches`` of the segment's batches.
+
+    ``following`` is the loader iteration of the batch that comes next, None if the run ends there: it is not taken from
+    the record, whose end may be in dispute. Only the samples of the last ``opened`` batches are compared with their leaves.
+    """
+
+    batches: int
+    opened: int
+    following: int | None
 
 
 class Unit(Part, frozen=True):
@@ -43,6 +56,7 @@ class Unit(Part, frozen=True):
     that the recipe sets or is given is replaced by one derived from it and ``perturb`` (the two-seed test of V3); with
     ``perturb`` < 0 only the generators that it finds are others, which shows what it does not seed.
     ``digests`` are those of the segment files ``start`` to ``end``, as the verifier checked them; empty for any.
+    ``cut`` stops a replay earlier than at the end of segment ``end``, whose part it then answers with.
     """
 
     kind: Literal["replay", "initial"]
@@ -50,6 +64,7 @@ class Unit(Part, frozen=True):
     end: int
     perturb: int
     digests: tuple[str, ...] = ()
+    cut: Cut | None = None
 
 
 class TensorError(Part, frozen=True):
@@ -76,13 +91,15 @@ class TensorSummary(Part, frozen=True):
 class Made(Part, frozen=True):
     """What the verifier's own recipe declares, as the commitment has it: for comparison with the committed parts.
 
-    ``batches`` is the loader's length, None if it has none.
+    ``batches`` is the loader's length, None if it has none. ``exact`` is the specification of an exact recipe (its
+    canonical JSON), None for any other recipe.
     """
 
     model: list[Parameter]
     optimizer: OptimizerSpec
     loader: LoaderSpec
     batches: int | None = None
+    exact: str | None = None
 
 
 class UnitResult(Part, frozen=True):

@@ -23,6 +23,8 @@ from trainproof.verification.select import Plan, UnitFacts
 if TYPE_CHECKING:
     import torch
 
+    from trainproof.exact.spec import Spec
+
 
 class Accepted(Protocol):
     """What a ledger says of a record that it accepted."""
@@ -95,6 +97,8 @@ class Context:
     """The model built under other seeds, for V3."""
     ambient: UnitResult | None = None
     """The model built again with other generators to begin with: what differs, the recipe does not seed."""
+    exact: Spec | None = None
+    """Filled by V14: the specification that the verifier's own recipe gave, if it is an exact one."""
     scratch: Path = Path()
     """Where the initial units leave the tensors they built."""
     results: dict[int, UnitResult] = field(default_factory=dict)
@@ -107,6 +111,11 @@ class Context:
     def commitment(self) -> Commitment:
         """Return the record's commitment."""
         return self.record.commitment
+
+    @property
+    def claims_exact(self) -> bool:
+        """Whether the record says that its arithmetic is exact: then V14 asks the verifier's own recipe."""
+        return self.commitment.loader.order == "affine"
 
     @cached_property
     def leaves(self) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainproof.limits import GIB
-from trainproof.recording.environment import capture, differences
+from trainproof.recording.environment import capture, differences, exact_differences, own_settings
 from trainproof.recording.format import Environment
 from trainproof.replay.job import Job, Ready, Unit, UnitResult
 from trainproof.replay.pool import WORKER, replay_units
@@ -35,13 +35,14 @@ class Replays:
     setup_seconds: float = 0.0
     layers: tuple[str, ...] = ()
 
-    def _run(self, units: Sequence[Unit], on_result: Callable[[UnitResult], object]) -> list[UnitResult]:
+    def run(self, units: Sequence[Unit], on_result: Callable[[UnitResult], object]) -> list[UnitResult]:
+        """Replay ``units``; raises Undecided if a process cannot have the recorded settings, else as ``replay_units``."""
         began = time.perf_counter()
         try:
             return replay_units(
                 self.job,
                 units,
-                self.context.commitment.environment,
+                self.job.environment or self.context.commitment.environment,
                 self.jobs,
                 self.context.policy.sandbox.unit_seconds,
                 on_result,
@@ -53,6 +54,8 @@ class Replays:
 
     def _on_ready(self, ready: Ready) -> None:
         self.layers = tuple(ready.layers)
+        if self.job.environment is not None:
+            return  # exact arithmetic: under whatever settings
         recorded = self.context.commitment.environment
         for name in _MUST_MATCH:
             ours, theirs = ready.environment.get(name), str(getattr(recorded, name))
@@ -79,7 +82,7 @@ class Replays:
             self.progress("initial state", done, len(units))
             return result.failure is not None
 
-        results = self._run(units, on_result)
+        results = self.run(units, on_result)
         for result in results:
             self.setup_seconds += result.load_seconds
             raise_failure(result, 0)
@@ -108,7 +111,7 @@ class Replays:
             return result.failure is not None or not _agrees(context, result)
 
         self.progress("replay", 0, len(units))
-        self._run([unit_request(context, unit) for unit in units], on_result)
+        self.run([unit_request(context, unit) for unit in units], on_result)
 
     def _estimate(self, plan: Plan, result: UnitResult, elapsed: float) -> None:
         """Extrapolate from the first unit: seconds a step, and the time to get a unit going."""
@@ -162,12 +165,16 @@ def job_of(context: Context, scratch: Path, readable: list[str], salts: Path | N
         memory_bytes=int(sandbox.memory_gib * GIB),
         salts=None if salts is None else str(salts.resolve()),
         commitment=context.record.commitment_digest,
+        environment=own_settings() if context.claims_exact else None,
     )
 
 
 @check("ENV", "environment")
 def environment_check(context: Context) -> str:
-    """A replay here, under the recorded settings, can give the recorded bits."""
+    """A replay here, under the recorded settings, can give the recorded bits; exact arithmetic needs no such settings.
+
+    The record's word is enough to leave them out: whether its recipe is an exact one is V14's to find.
+    """
     from trainproof.errors import UsageError
     from trainproof.recording.closure import packages_of
     from trainproof.replay.pool import variables
@@ -175,16 +182,29 @@ def environment_check(context: Context) -> str:
     recorded = context.commitment.environment
     device = "cpu" if recorded.device == "cpu" else "cuda"
     here = capture(packages_of(Path(context.source.path)), device)
-    found = differences(recorded, here)
+    found = exact_differences(recorded, here) if context.claims_exact else differences(recorded, here)
     try:
-        variables(recorded, context.scratch)
+        variables(own_settings() if context.claims_exact else recorded, context.scratch)
     except UsageError as error:
         found.append(str(error))
     if found:
         raise Undecided("this machine cannot replay the record: " + "; ".join(found), details=tuple(found))
+    if context.claims_exact:
+        return _exact_environment(recorded)
     if recorded.cpu_model != here.cpu_model:
         context.caveats.append(f"Recorded on another processor model ({recorded.cpu_model}) of the same vendor.")
     return f"torch {recorded.torch}, {recorded.cpu_capability}, {recorded.threads} threads, {recorded.device}"
+
+
+def _exact_environment(recorded: Environment) -> str:
+    """Say what is different, though it decides nothing."""
+    here = own_settings()
+    names = ("threads", "cpu_capability", "onednn_isa", "cpu_vendor", "machine", "python", "torch", "numpy")
+    pairs = [(name, getattr(recorded, name), getattr(here, name)) for name in names]
+    other = [
+        f"{name} {theirs or 'none'} there, {ours or 'none'} here" for name, theirs, ours in pairs if theirs != ours
+    ]
+    return "exact arithmetic, any settings: " + ("; ".join(other) if other else "the recorded ones are this machine's")
 
 
 @check("RUN", "every chosen unit was replayed to its end")

@@ -19,7 +19,8 @@ from trainproof.verification.check import Refuted, check
 from trainproof.verification.context import Context, options
 
 _SCHEDULES = {
-    cls.__name__: cls for cls in (optimizers.Constant, optimizers.Cosine, optimizers.Linear, optimizers.Steps)
+    cls.__name__: cls
+    for cls in (optimizers.Constant, optimizers.Cosine, optimizers.Linear, optimizers.Pieces, optimizers.Steps)
 }
 _JUMP = 0.1  # a learning rate that changes by more than this between two steps is a change of schedule
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 
 from trainproof import _core
 from trainproof.errors import shorten
-from trainproof.recording.format import BatchLog
+from trainproof.exact.order import AffineOrder
+from trainproof.recording.format import BatchLog, Commitment
 from trainproof.verification.check import Refuted, check
 from trainproof.verification.checks.v02_recipe import batches_per_epoch
 from trainproof.verification.context import Context
@@ -30,9 +32,9 @@ def v04_order(context: Context) -> str:
         context.caveats.append(
             "The dataset's root is not pinned: the data were the prover's choice, and may come from another model."
         )
-    if (commitment.loader.order == "seeded") != (commitment.closure.door == "recipe"):
-        raise Refuted("only trainproof's own loop has the seeded order, and it has no other")
-    samples = _seeded(context) if commitment.loader.order == "seeded" else _free(context)
+    if (commitment.loader.order in ("seeded", "affine")) != (commitment.closure.door == "recipe"):
+        raise Refuted("only trainproof's own loop has the seeded order or the affine one, and it has no other")
+    samples = _free(context) if commitment.loader.order == "loader" else _seeded(context)
     return f"{commitment.dataset.size} leaves; {samples}"
 
 
@@ -50,24 +52,33 @@ def _delivered(context: Context) -> Iterator[tuple[int, BatchLog]]:
 
 
 def _seeded(context: Context) -> str:
-    """Trainproof's order: what was delivered is a prefix of the seeded permutations, batch by batch, epoch by epoch."""
+    """Trainproof's orders: what was delivered is a prefix of the seed's order, batch by batch, epoch by epoch."""
     commitment = context.commitment
-    loader, size, seed = commitment.loader, commitment.dataset.size, bytes.fromhex(commitment.seed.seed)
+    loader = commitment.loader
     per_epoch = batches_per_epoch(commitment)
-    order, count = None, 0
-    for segment, batch in _delivered(context):
-        epoch, place = divmod(count, per_epoch)
-        if place == 0:
-            order = _core.permutation(seed, epoch, size)
-        assert order is not None
-        expected = order[place * loader.batch_size : (place + 1) * loader.batch_size].tolist()
+    delivered = 0
+    for (segment, batch), expected in zip(_delivered(context), _expected(commitment, per_epoch), strict=False):
+        epoch, place = divmod(delivered, per_epoch)
         if batch.iteration != epoch or batch.indices != expected:
             raise Refuted(f"batch {place} of epoch {epoch} is not the one that the seed gives", segment)
-        count += 1
+        delivered += 1
     for recorded in context.segments():
         if any(len(step.batches) != loader.accumulate for step in recorded.steps):
             raise Refuted(f"a step did not use {loader.accumulate} batches", recorded.index)
-    return f"all {count} batches are the seed's"
+    return f"all {delivered} batches are the seed's"
+
+
+def _expected(commitment: Commitment, per_epoch: int) -> Iterator[list[int]]:
+    """Yield the batches that the seed gives, without end."""
+    size, batch, seed = commitment.dataset.size, commitment.loader.batch_size, bytes.fromhex(commitment.seed.seed)
+    if commitment.loader.order == "affine":
+        affine = AffineOrder(seed, size)
+        for start in count(0, batch):
+            yield affine.indices(start, batch)
+    for epoch in count():
+        order = _core.permutation(seed, epoch, size)
+        for place in range(per_epoch):
+            yield order[place * batch : (place + 1) * batch].tolist()
 
 
 def _free(context: Context) -> str:
@@ -75,7 +86,7 @@ def _free(context: Context) -> str:
 
     That decides nothing here: samplers with replacement are honest, and a loader does not say that it has one.
     """
-    size, iteration, count, marked = context.commitment.dataset.size, -1, 0, False
+    size, iteration, delivered, marked = context.commitment.dataset.size, -1, 0, False
     seen = bytearray(size)
     used: Counter[int] = Counter()
     for segment, batch in _delivered(context):
@@ -86,10 +97,10 @@ def _free(context: Context) -> str:
                 context.mark(segment, "sample twice in an iteration")
                 marked = True
             seen[index] = 1
-        count += 1
+        delivered += 1
         used[batch.iteration] += not batch.dropped
     _left_early(context, used, iteration)
-    return f"{count} batches in the recipe's own order" + (", with repeated samples" if marked else "")
+    return f"{delivered} batches in the recipe's own order" + (", with repeated samples" if marked else "")
 
 
 def _left_early(context: Context, used: Counter[int], last: int) -> None:
