@@ -6,11 +6,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exact_nets import Case, cases, make, replaced
+from exact_nets import Case, cases, make, replaced, size
 from trainproof.errors import FormatError, RangeError
 from trainproof.exact import engine
 from trainproof.exact.bounds import check
-from trainproof.exact.spec import Format, Input, Loss, Rate, Spec
+from trainproof.exact.spec import Format, Input, Loss, Rate, Spec, Velocity
 from trainproof.exact.tables import tables
 from trainproof.reference import exact as reference
 
@@ -187,15 +187,45 @@ def test_rounding(s, values):
     assert reference.integers(engine.rnd(tensor, s)).tolist() == expected
 
 
+@settings(max_examples=80)
+@given(
+    exponent=st.integers(0, 24),
+    m=st.integers(1, 50),
+    j=st.none() | st.integers(1, 10),
+    drop=st.integers(0, 24),
+    magnitude=st.integers(1, 36),
+    seed=st.integers(0, 2**32),
+)
+def test_updates_of_any_size(exponent, m, j, drop, magnitude, seed):
+    form, u = Format(exponent=0, bits=40), min(drop, exponent)
+    moving = None if j is None else Velocity(bits=40, shift=u)
+    block = make((3, 1, 1), 4, linear=True, weight=form, weight_velocity=moving, bias_velocity=moving)
+    spec = Spec(
+        version=1,
+        input=Input(shape=(3, 1, 1), exponent=0),
+        blocks=[block],
+        loss=Loss(kind="mean_squared_error", high=[], low=[]),
+        batch=0,
+        rate=Rate(exponent=exponent, pieces=[(0, 1), (5, m)]),
+        momentum=j,
+    )
+    rng, top = np.random.default_rng(seed), 2**magnitude
+    gradients = {p.name: rng.integers(-top, top, p.shape) for p in spec.parameters()}
+    weights = {p.name: rng.integers(-(2**30), 2**30, p.shape) for p in spec.parameters()}
+    velocities = {} if j is None else {p.name: rng.integers(-(2**17), 2**17, p.shape) for p in spec.parameters()}
+    expected = reference.update(spec, weights, velocities, gradients, 5)
+    assume(all(size(*tensors.values()) <= 40 for tensors in expected if tensors))
+    actual = engine.update(spec, floats(weights), floats(velocities), floats(gradients), 5)
+    assert [whole(tensors) for tensors in actual] == [whole(tensors) for tensors in expected]
+
+
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("pool", ["none", "max", "avg"])
 def test_ties_and_zeros_in_windows(relu, pool):
     """All 2×2 windows over −1, 0, 1: equal cells, maxima of 0, all negative; one pixel and sample each."""
     window = (1, 1) if pool == "none" else (2, 2)
     form = Format(exponent=0, bits=20)
-    first = make(
-        (1, 2, 2), 1, relu=relu, pool=pool, window=window, bias=False, activation=form, weight=form, error=form
-    )
+    first = make((1, 2, 2), 1, relu=relu, pool=pool, window=window, bias=True, activation=form, weight=form, error=form)
     shape = first.result
     second = make(shape, 2, linear=True, activation=form, weight=form, error=form)
     grids = np.stack([g.ravel() for g in np.meshgrid(*[[-1, 0, 1]] * 4, indexing="ij")], 1)
@@ -215,6 +245,7 @@ def test_ties_and_zeros_in_windows(relu, pool):
         spec = replaced(spec, blocks=blocks)
     weights = {
         "0.weight": np.ones((1, 1, 1, 1), dtype=np.int64),
+        "0.bias": np.zeros(1, dtype=np.int64),
         "3.weight": np.arange(1, 1 + 2 * np.prod(shape)).reshape(2, -1),
         "3.bias": np.array([5, -4]),
     }
