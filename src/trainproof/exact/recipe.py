@@ -7,7 +7,7 @@ versions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class ExactRecipe(Recipe):
     the formats, which ``layers`` overrides by a layer's name, as in ``compile_net``. ``workers`` loader processes.
     """
 
-    lr: float | list[tuple[int, float]]
+    lr: float | Sequence[tuple[int, float]]
     momentum: float | None = None
     loss: str = "cross_entropy"  # type: ignore[assignment]  # a name: the function is the specification's
     input_exponent: int = 8
