@@ -1,4 +1,4 @@
-"""Real data: digits from scikit-learn, CIFAR-10 from an archive on disk, and text that ships with Python.
+"""Real data: digits from scikit-learn, MNIST and CIFAR-10 from archives on disk, and text that ships with Python.
 
 All are map-style datasets without randomness: augmentation belongs to the recipe, so that samples can be committed to.
 """
@@ -22,6 +22,7 @@ from trainproof.errors import DatasetError, UsageError
 
 DATA_VARIABLE = "TRAINPROOF_DATA"
 CIFAR10 = "cifar10_jpeg.npz"
+MNIST = "mnist.npz"
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -39,7 +40,13 @@ def digits() -> TensorDataset:
     return TensorDataset(x, torch.from_numpy(labels.astype(np.int64)))
 
 
-# -- CIFAR-10 --------------------------------------------------------------------------------------------------------
+def digits_bytes() -> TensorDataset:
+    """Return the digits as bytes: x (1, 8, 8) uint8, y () int64. Raises UsageError if scikit-learn is not installed."""
+    x, y = digits().tensors
+    return TensorDataset((x * 255.0).round().to(torch.uint8), y)
+
+
+# -- archives --------------------------------------------------------------------------------------------------------
 
 
 def data_folder(name: str = CIFAR10) -> Path:
@@ -56,6 +63,25 @@ def data_folder(name: str = CIFAR10) -> Path:
             return folder
     looked = ", ".join(str(folder) for folder in dict.fromkeys(folders))
     raise DatasetError(f"not found in {looked}", name=name, mend=f"set {DATA_VARIABLE} to the folder that holds it")
+
+
+def mnist(split: str = "train", folder: Path | None = None) -> TensorDataset:
+    """Return MNIST's ``split`` ("train", 60,000 or "test", 10,000): x (1, 28, 28) uint8, y () int64.
+
+    The archive holds ``x_<split>`` (n, 28, 28) uint8 and ``y_<split>`` (n,) uint8. Raises DatasetError if it is missing
+    or malformed, UsageError for another split.
+    """
+    if split not in ("train", "test"):
+        raise UsageError("must be 'train' or 'test'", name="split", value=split)
+    archive = (folder or data_folder(MNIST)) / MNIST
+    try:
+        with archive.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"not an MNIST archive: {error}", name=str(archive)) from None
+    if images.dtype != np.uint8 or images.shape != (len(labels), 28, 28) or labels.shape != (len(labels),):
+        raise DatasetError("not an MNIST archive: other dtypes or shapes", name=str(archive))
+    return TensorDataset(torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64)))
 
 
 def cifar10(split: str = "train", folder: Path | None = None) -> TensorDataset:
@@ -98,7 +124,7 @@ def _decode(archive: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArr
         for index, (begin, end) in enumerate(itertools.pairwise(offsets)):
             with Image.open(io.BytesIO(files[begin:end].tobytes()), formats=("JPEG",)) as image:
                 images[index] = np.asarray(image)
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise DatasetError(f"not a CIFAR-10 archive: {error}", name=str(archive)) from None
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels.astype(np.int64)
 

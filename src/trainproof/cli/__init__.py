@@ -68,7 +68,7 @@ def application() -> App:
         (inspect.inspect, "RECORD [OPTIONS]"),
         (verify.verify, "RECORD --recipe FILE[:CLASS] --policy POLICY [OPTIONS] [-- ARGUMENTS]"),
         (doctor.doctor, "[OPTIONS]"),
-        (bench.bench, "record [OPTIONS]"),
+        (bench.bench, "record|exact [OPTIONS]"),
     )
     for order, (function, usage) in enumerate(verbs):
         app.command(function, sort_key=order, usage=f"Usage: trainproof {function.__name__} {usage}")

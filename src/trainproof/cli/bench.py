@@ -8,20 +8,38 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from trainproof.cli.terminal import Json, Result, Whole
+from trainproof.errors import UsageError
 
 
 def bench(
-    what: Annotated[Literal["record"], Parameter(help="What to measure: record (overhead, bytes, replay).")],
+    what: Annotated[
+        Literal["record", "exact"],
+        Parameter(help="What to measure: record (overhead, bytes, replay) or exact (accuracy and time of integers)."),
+    ],
     /,
     *,
     quick: Annotated[bool, Parameter(help="Small sizes: try the measurement out. Its figures mean nothing.")] = False,
-    rounds: Annotated[int, Whole, Parameter(help="Interleaved pairs; the median counts.", show_default=True)] = 5,
+    rounds: Annotated[
+        int | None, Whole, Parameter(help="Interleaved pairs of record, 5 if not given; the median counts.")
+    ] = None,
     out: Annotated[
-        Path | None, Parameter(help="An existing folder for records meanwhile, else a temporary one.")
+        Path | None, Parameter(help="An existing folder for record's records meanwhile, else a temporary one.")
     ] = None,
     json: Json = False,
 ) -> Result:
-    """Measure the cost of recording and of replaying on this machine, against the same loop unrecorded."""
-    from trainproof.bench.record import main
+    """Measure, on this machine, what recording and replaying cost, or exact training against float training."""
+    if what == "exact":
+        from trainproof.bench import exact
 
-    return 0, main(json_output=False, quick=quick, rounds=rounds, out=None if out is None else str(out))
+        for name, value in (("--rounds", rounds), ("--out", out)):
+            if value is not None:
+                raise UsageError("is only for record", name=name, value=str(value), mend="leave it out")
+        return 0, exact.main(json_output=False, quick=quick)
+    from trainproof.bench import record
+
+    return 0, record.main(
+        json_output=False,
+        quick=quick,
+        rounds=record.ROUNDS if rounds is None else rounds,
+        out=None if out is None else str(out),
+    )
