@@ -28,6 +28,8 @@ _WHERE = {
     "record": "trainproof.recording.record",
     "seeded": "trainproof.recording.seeded",
     "verify": "trainproof.verification.verify",
+    "dispute": "trainproof.verification.dispute",
+    "Dispute": "trainproof.verification.dispute",
     "Policy": "trainproof.verification.policy",
     "Report": "trainproof.verification.verdict",
     "Verdict": "trainproof.verification.verdict",
@@ -43,6 +45,7 @@ __all__ = [
     "Augmented",
     "Constant",
     "Cosine",
+    "Dispute",
     "Linear",
     "Policy",
     "Recipe",
@@ -53,6 +56,7 @@ __all__ = [
     "TrainproofError",
     "Verdict",
     "VerificationError",
+    "dispute",
     "exact",
     "record",
     "seeded",
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from trainproof.recording.record import record
     from trainproof.recording.seeded import seeded
     from trainproof.recording.train import train
+    from trainproof.verification.dispute import Dispute, dispute
     from trainproof.verification.policy import Policy
     from trainproof.verification.verdict import Report, Verdict
     from trainproof.verification.verify import verify

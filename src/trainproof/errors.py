@@ -103,6 +103,14 @@ class SignatureError(RecordError):
     """A signature does not verify, or is by another key than the one expected."""
 
 
+class DisputedRecordError(RecordError):
+    """One of two disputed records cannot be used: it is malformed, or not what its prover signed. ``which``: A or B."""
+
+    def __init__(self, which: str, message: str) -> None:
+        self.which = which
+        super().__init__(f"record {which}: {message}")
+
+
 class ResumeError(RecordError):
     """A record cannot be resumed: it is sealed, or belongs to another run."""
 

@@ -442,7 +442,7 @@ class Replayer:
 def _inputs(worker: Any, job: Job, unit: Unit) -> str:
     """Return a digest of everything that a replay of ``unit`` reads; what it only makes is left out."""
     record = worker.record
-    asked = [unit.kind, unit.start, unit.end, unit.perturb]
+    asked = [unit.kind, unit.start, unit.end, unit.perturb, unit.cut]
     parts: list[Any] = [msgspec.json.encode(part) for part in (asked, job.recipe, record.commitment)]
     parts.append(worker.leaves)
     if unit.kind == "replay":

@@ -20,7 +20,7 @@ from trainproof.recording.format import Commitment
 from trainproof.verification.policy import Policy
 from trainproof.verification.verdict import Check, Cost, Outcome, Report, Verdict
 
-VERBS = ["keygen", "check", "train", "record", "inspect", "verify", "doctor", "bench"]
+VERBS = ["keygen", "check", "train", "record", "inspect", "verify", "dispute", "doctor", "bench"]
 COMMAND = [sys.executable, "-c", "import sys; from trainproof.cli import main; sys.exit(main())"]
 
 RECIPE = """
@@ -99,7 +99,7 @@ def test_every_verb_has_help_and_json(verb: str, capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: trainproof {verb} ")
     assert "--json" in text
-    codes = "Exit codes: 0 verified or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output."
+    codes = "Exit codes: 0 verified, agreed or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output."
     assert codes in " ".join(text.split())
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 100

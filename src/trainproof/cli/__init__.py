@@ -1,6 +1,6 @@
 """The command line: one file a verb. ``main`` turns every outcome into an exit code and every error into one line.
 
-Exit codes: 0 verified or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output; 70 a bug, 130 interrupted.
+Exit codes: 0 verified, agreed or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output; 70 a bug, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def application() -> App:
     from cyclopts import App, Parameter
 
     from trainproof import __version__
-    from trainproof.cli import bench, check, doctor, inspect, keygen, record, train, verify
+    from trainproof.cli import bench, check, dispute, doctor, inspect, keygen, record, train, verify
     from trainproof.cli.help import TwoColumns
 
     app = App(
         name="trainproof",
         help="Record how a PyTorch model was trained, and verify a record by training parts of it again.",
-        help_epilogue="Exit codes: 0 verified or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output.",
+        help_epilogue="Exit codes: 0 verified, agreed or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output.",
         version=f"trainproof {__version__}",
         help_formatter=TwoColumns(),
         help_format="plaintext",
@@ -67,6 +67,7 @@ def application() -> App:
         (record.record, "--out FOLDER --every K --key FILE [OPTIONS] -- python train.py [ARGUMENTS]"),
         (inspect.inspect, "RECORD [OPTIONS]"),
         (verify.verify, "RECORD --recipe FILE[:CLASS] --policy POLICY [OPTIONS] [-- ARGUMENTS]"),
+        (dispute.dispute, "A B --recipe FILE[:CLASS] [OPTIONS]"),
         (doctor.doctor, "[OPTIONS]"),
         (bench.bench, "record|exact [OPTIONS]"),
     )

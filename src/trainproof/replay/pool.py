@@ -24,7 +24,7 @@ from trainproof.attest import canonical
 from trainproof.errors import RecordError, SandboxError, UsageError, shorten
 from trainproof.recording.environment import CAPABILITIES, process_variables
 from trainproof.recording.format import Environment
-from trainproof.replay.job import Job, Ready, Unit, UnitResult
+from trainproof.replay.job import Cut, Job, Ready, Unit, UnitResult
 
 WORKER = (sys.executable, "-m", "trainproof.replay.worker")
 START_SECONDS = 600.0  # from the process's start to its Ready line: importing torch from a cold disk
@@ -162,8 +162,8 @@ def _furnish(scratch: Path, folder: Path) -> None:
             link.symlink_to(entry.resolve())
 
 
-def _hashable(unit: Unit) -> tuple[str, int, int, int]:
-    return unit.kind, unit.start, unit.end, unit.perturb
+def _hashable(unit: Unit) -> tuple[str, int, int, int, Cut | None]:
+    return unit.kind, unit.start, unit.end, unit.perturb, unit.cut
 
 
 class _Runner:

@@ -91,16 +91,19 @@ class Session:
 
     def _recorded_batches(self) -> list[BatchLog]:
         found: list[BatchLog] = []
+        last = 0
         for index in range(self.unit.start + 1, self.unit.end + 1):
-            segment = self.record.segment(index)
+            segment, last = self.record.segment(index), len(found)
             for step in segment.steps:
                 found += step.batches
             found += segment.trailing
-        return found
+        return found if self.unit.cut is None else found[: last + self.unit.cut.batches]
 
     @property
     def _reaches_the_end(self) -> bool:
         """Whether the unit's last state was cut because the run was over, not because another batch came."""
+        if self.unit.cut is not None:
+            return self.unit.cut.following is None
         return self._end_position("ended") is True
 
     # -- lifetime, called by train and record --
@@ -226,13 +229,16 @@ class Session:
 
     def _stays_here(self, tap: LoaderTap) -> bool:
         """Return whether the recorded run delivered its next batch in this same iteration."""
+        if self.unit.cut is not None:
+            return self.unit.cut.following == tap.iteration
         return not self._reaches_the_end and self._end_position("iteration") == tap.iteration
 
     def _end_position(self, key: str) -> Any:
         return from_tree(lookup(self.record.segment(self.unit.end).state.tree, "loader", key))
 
     def _deliver(self, tap: LoaderTap, batch: BatchLog, fetcher: Any, is_list: bool) -> Any:
-        self._compare_leaves(tap.loader.dataset, batch.indices)
+        if self.unit.cut is None or self._next >= len(self._pending) - self.unit.cut.opened:
+            self._compare_leaves(tap.loader.dataset, batch.indices)
         marked = [SampleIndex(i, batch.iteration) for i in batch.indices]
         try:
             delivered = fetcher.fetch(marked if is_list else marked[0])

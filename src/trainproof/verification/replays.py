@@ -36,7 +36,7 @@ class Replays:
     layers: tuple[str, ...] = ()
 
     def run(self, units: Sequence[Unit], on_result: Callable[[UnitResult], object]) -> list[UnitResult]:
-        """Replay ``units``; raises Undecided if a process cannot have the recorded settings, else as ``replay_units``."""
+        """Replay ``units``; raises Undecided if a process cannot have the recorded settings, or as ``replay_units``."""
         began = time.perf_counter()
         try:
             return replay_units(

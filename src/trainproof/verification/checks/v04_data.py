@@ -57,7 +57,7 @@ def _seeded(context: Context) -> str:
     loader = commitment.loader
     per_epoch = batches_per_epoch(commitment)
     delivered = 0
-    for (segment, batch), expected in zip(_delivered(context), _expected(commitment, per_epoch), strict=False):
+    for (segment, batch), expected in zip(_delivered(context), expected_batches(commitment, per_epoch), strict=False):
         epoch, place = divmod(delivered, per_epoch)
         if batch.iteration != epoch or batch.indices != expected:
             raise Refuted(f"batch {place} of epoch {epoch} is not the one that the seed gives", segment)
@@ -68,7 +68,7 @@ def _seeded(context: Context) -> str:
     return f"all {delivered} batches are the seed's"
 
 
-def _expected(commitment: Commitment, per_epoch: int) -> Iterator[list[int]]:
+def expected_batches(commitment: Commitment, per_epoch: int) -> Iterator[list[int]]:
     """Yield the batches that the seed gives, without end."""
     size, batch, seed = commitment.dataset.size, commitment.loader.batch_size, bytes.fromhex(commitment.seed.seed)
     if commitment.loader.order == "affine":
