@@ -66,6 +66,28 @@ class Digits(tp.Recipe):
         x, y = batch
         return F.cross_entropy(model(x), y)
 """
+EXACT = """
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import trainproof as tp
+
+
+class Whole(tp.exact.Recipe):
+    batch_size = 16
+    lr = 2**-5
+    momentum = 0.875
+
+    def build(self):
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 10))
+
+    def dataset(self):
+        x, y = load_digits(return_X_y=True)
+        images = torch.tensor(x[:104] * 15, dtype=torch.uint8).reshape(-1, 1, 8, 8)
+        return TensorDataset(images, torch.tensor(y[:104]))
+"""
 TASK = "7" * 64
 STEPS, KEYFRAMES = 20, (0, 3, 4)  # 80 samples, batches of 8, two epochs; segments of 5 steps
 
@@ -167,6 +189,7 @@ def _furnish(folder: Path, first: int = 0) -> None:
     x = (images[first : first + 80] / 16.0).astype(np.float32).reshape(-1, 8, 8)
     np.savez(folder / "digits.npz", x=x, y=labels[first : first + 80].astype(np.int64))
     (folder / "digits.py").write_text(RECIPE)
+    (folder / "whole.py").write_text(EXACT)
 
 
 # -- the shared seed -------------------------------------------------------------------------------------------------
@@ -398,6 +421,102 @@ def test_without_hashed_states_the_step_is_given_as_a_range(court: Court) -> Non
     last = court.train("bare-last", {19: nudge()}, anchors=0)
     found = court.sentence(last, honest)
     assert (found.since, found.step) == (15, 19)
+
+
+@pytest.mark.parametrize("every", [3, 4])
+def test_accumulated_batches_and_those_left_over(court: Court, tmp_path: Path, every: int) -> None:
+    """6 steps of 3 batches, and 2 batches behind them: in a segment of their own, or behind the last step."""
+    _furnish(tmp_path)
+    (tmp_path / "digits.py").write_text(RECIPE.replace("batch_size = 8", "batch_size = 8\n    accumulate = 3"))
+    options: dict[str, Any] = {"recipe": f"{tmp_path / 'digits.py'}:Digits", "every": every}
+    honest = court.train(f"three-{every}", **options)
+    assert len(honest.document.segments[-1]["trailing"]) == 2
+    other = court.train(f"three-other-{every}", **options)
+    assert court.decide(honest, other, recipe=options["recipe"]).outcome == "agree"
+    for step in (2, 5):
+        liar = court.train(f"three-liar-{every}-{step}", {step: nudge()}, **options)
+        found = court.decide(honest, liar, recipe=options["recipe"])
+        assert (found.outcome, found.step) == ("B wrong", step), found.evidence
+
+    def change(document: Document) -> None:
+        document.segments[-1]["trailing"][1]["indices"].reverse()
+
+    forged = court.forged(other, tmp_path / "forged", change)
+    found = court.decide(forged, honest, recipe=options["recipe"])
+    assert (found.outcome, found.replayed) == ("A wrong", None), found.evidence
+
+
+def test_an_interrupted_record_agrees(court: Court) -> None:
+    def stop(model: torch.nn.Module) -> None:
+        raise KeyboardInterrupt
+
+    signer = Signer.generate()
+    options: dict[str, Any] = {
+        "epochs": 2,
+        "every": 5,
+        "keep": "keyframes:3",
+        "anchors": 1,
+        "nonce": TASK,
+        "shared": True,
+    }
+    options |= {"out": court.folder / "interrupted", "key": signer, "self_replay": False, "quiet": True}
+    with as_a_process(), lying({16: stop}), pytest.raises(KeyboardInterrupt):
+        train(court.recipe, **options)
+    with as_a_process():
+        train(court.recipe, resume=True, **options)
+    assert Record.open(options["out"]).segment(4).resumed
+    assert court.decide(options["out"], court.train("one")).outcome == "agree"
+
+
+def test_what_its_own_prover_could_not_replay_is_decided_all_the_same(court: Court, tmp_path: Path) -> None:
+    def change(document: Document) -> None:
+        document.seal["predicate"]["self_replays"][0]["outcome"] = "differs"
+
+    forged = court.forged(court.train("liar-7", {7: nudge()}), tmp_path / "forged", change)
+    assert court.sentence(forged, court.train("one")).step == 7
+
+
+def test_exact_training_is_decided_between_different_machines(court: Court, tmp_path: Path) -> None:
+    recipe = f"{court.folder / 'whole.py'}:Whole"
+    options: dict[str, Any] = {"recipe": recipe, "every": 4, "anchors": None}
+
+    def elsewhere(document: Document) -> None:
+        document.commitment["environment"] |= {"cpu_capability": "DEFAULT", "cpu_vendor": "Another", "threads": 7}
+
+    honest = court.train("whole", **options)  # 12 steps, 6 an epoch; states after each are hashed
+    other = court.forged(court.train("whole-other", **options), tmp_path / "other", elsewhere)
+    assert court.decide(honest, other, recipe=recipe).outcome == "agree"
+    for step in (2, 5, 11):
+        liar = court.train(f"whole-liar-{step}", {step: nudge(1.0)}, **options)
+        forged = court.forged(liar, tmp_path / str(step), elsewhere)
+        found, mirrored = court.decide(honest, forged, recipe=recipe), court.decide(forged, honest, recipe=recipe)
+        assert (found.outcome, found.step, found.since) == ("B wrong", step, step), found.evidence
+        assert (mirrored.outcome, mirrored.step) == ("A wrong", step), mirrored.evidence
+        assert found.replayed is not None
+        assert found.replayed.opened == 16
+
+
+def test_a_record_that_only_says_that_it_is_exact_is_incomparable(court: Court, tmp_path: Path) -> None:
+    def change(document: Document) -> None:
+        document.commitment["loader"]["order"] = "affine"
+
+    a, b = (court.forged(court.train(name), tmp_path / name, change) for name in ("one", "two"))
+    found = court.decide(a, b)
+    assert (found.outcome, found.field) == ("incomparable", "loader")
+
+
+def test_a_record_that_does_not_say_that_it_ended_is_refused_at_its_end(court: Court, tmp_path: Path) -> None:
+    """Its last state would have no counterpart, and its prover an excuse."""
+
+    def change(document: Document) -> None:
+        tree = {key["v"]: value for key, value in document.segments[4]["state"]["tree"]["v"]}
+        next(value for key, value in tree["loader"]["v"] if key["v"] == "ended")["v"] = False
+        _follow(document, 4, ("segments", 4, "state"))
+        document.seal["predicate"]["ended"] = "disk full"
+
+    forged = court.forged(court.train("liar-19", {19: nudge()}), tmp_path / "forged", change)
+    with pytest.raises(DisputedRecordError, match=r"record B: .*does not say that it ended"):
+        court.decide(court.train("one"), forged)
 
 
 # -- one goes on where the other ends --------------------------------------------------------------------------------
@@ -687,6 +806,20 @@ def test_prefix_digests_stay_different_after_a_difference(court: Court, tmp_path
 # -- the command line, in a real replay process ----------------------------------------------------------------------
 
 
+def test_the_command_line_says_what_was_found(court: Court, capsys: pytest.CaptureFixture[str]) -> None:
+    honest, liar = court.train("one"), court.train("liar-7", {7: nudge()})
+    for other, code, words in (
+        (court.train("two"), 0, ["agree\n", "trained again  nothing"]),
+        (liar, 1, ["B wrong at step 7\n", "steps 0..7, from the state that A stores in segment 0; 8 samples opened"]),
+        (court.train("bare", anchors=0), 3, ["incomparable (anchors)\n"]),
+    ):
+        assert main(["dispute", str(honest.path), str(other.path), "--recipe", court.recipe]) == code
+        out = capsys.readouterr().out
+        assert out.startswith(words[0])
+        for word in [*words, key_id(honest.signer.public), key_id(other.signer.public)]:
+            assert word in out
+
+
 def test_the_command_line_in_confined_processes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -706,5 +839,3 @@ def test_the_command_line_in_confined_processes(
     found = json.loads(capsys.readouterr().out)
     assert (found["outcome"], found["step"], found["headline"]) == ("B wrong", 17, "B wrong at step 17")
     assert found["replayed"] == {"record": "A", "keyframe": 3, "first": 15, "last": 17, "opened": 8}
-    assert main([*arguments[:2], str(honest.path), *arguments[3:]]) == 0
-    assert capsys.readouterr().out.startswith("agree\n")

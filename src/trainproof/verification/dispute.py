@@ -191,7 +191,7 @@ def _ended_as_planned(context: Context) -> None:
     steps, trailing = last.first_step + len(last.steps), len(last.trailing)
     if ended(last) and (steps, trailing) != (planned, left_over):
         raise Refuted(f"it says that it is complete after {steps} steps; its epochs have {planned}", last.index)
-    if not ended(last) and (steps > planned or trailing):
+    if not ended(last) and (steps > planned or trailing or (steps == planned and not left_over)):
         raise Refuted(f"it does not say that it ended, after {steps} steps of {planned}", last.index)
 
 

@@ -113,8 +113,8 @@ class Stretch:
         found = {item.kind: item.digest for item in items(replayed, last=self.ends) if item.step == step}
         wrong = []
         for item in line.items(self.parted.segment):
-            if item.step != step:
-                continue
+            if item.step != step or (item.kind == "update" and recorded.trailing and not self.ends):
+                continue  # batches behind the last step move buffers, and with them the size of the update
             if item.kind == "end" and not self.ends:
                 # It ends where the replay goes on, as the other record does: only the loader's position may differ.
                 if not recorded.trailing and rest_of(recorded.state) != rest_of(replayed.state):
