@@ -24,6 +24,7 @@ EXACT: Final = 1 << 53  # sums of integers below it are exact in binary64
 PROVABLE: Final = 1 << 62  # both sides of an equation stay below it, so that it can be proven modulo a prime of 64 bits
 CELLS: Final = 1 << 32  # of one tensor of a batch, unfolded or not
 PARAMETERS: Final = 1 << 30  # in all
+SIDE: Final = 1 << 16  # rows or columns of a block's padded input; ``fullest`` looks at each
 _INPUT: Final = 128  # largest |byte − 128|
 
 
@@ -252,9 +253,12 @@ def check_fields(spec: Spec) -> None:
         _check_chain(block, below.name if below else "the input", below.result if below else spec.input.shape)
         if below is not None and below.kind == "linear" and block.kind == "conv":
             raise FormatError("a conv block after a linear one", name=block.name)
+        sides = [n + 2 * p for n, p in zip(block.inputs[1:], block.padding, strict=True)]
+        if max(sides) > SIDE:
+            mend = f"rows and columns are at most {SIDE}"
+            raise FormatError("the padded input has too many rows or columns", name=block.name, value=sides, mend=mend)
         sizes = {
-            "padded input": block.inputs[0]
-            * prod(n + 2 * p for n, p in zip(block.inputs[1:], block.padding, strict=True)),
+            "padded input": block.inputs[0] * prod(sides),
             "output": block.outputs * prod(block.positions),
             "unfolded input": block.fan_in * prod(block.positions),
         }
