@@ -172,7 +172,7 @@ def found(spec: Spec) -> dict[tuple[str, str], int]:
     return {(b.layer, b.accumulator): b.value for b in bounds.bounds(spec)}
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(specs())
 def test_every_bound_is_attained_and_none_is_loose(spec: Spec) -> None:
     bounds.check_fields(spec)
@@ -195,7 +195,7 @@ def test_every_bound_is_attained_and_none_is_loose(spec: Spec) -> None:
             assert abs(extreme(spec, index + 1)) == value[name, "sum of a window"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(specs())
 def test_bounds_of_the_update_are_attained(spec: Spec) -> None:
     value = found(spec)
@@ -402,9 +402,9 @@ def test_a_vast_specification_is_refused_before_anything_of_its_size_is_made() -
     for other in vast:
         with pytest.raises(FormatError):
             bounds.check(other)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     bounds.check(long)  # not vast: it only takes a while
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 120
 
 
 def test_without_momentum_and_with_mean_squared_error() -> None:

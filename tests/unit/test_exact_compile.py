@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -77,6 +77,7 @@ def test_nested_and_named_layers() -> None:
 SHAPES = st.tuples(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))
 
 
+@settings(max_examples=40)
 @given(SHAPES, st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.sampled_from(["none", "max", "avg"]))
 def test_shapes_are_those_of_torch(shape: tuple[int, int, int], kernel: int, stride: int, pad: int, pool: str) -> None:
     layers: list[nn.Module] = [nn.Conv2d(shape[0], 2, (kernel, 2), (stride, 1), (pad, 0)), nn.ReLU()]
@@ -116,6 +117,7 @@ def test_overrides_and_default_velocities() -> None:
     assert {b.bias_velocity.shift for b in coarse.blocks if b.bias_velocity} == {0}
 
 
+@settings(max_examples=40)
 @given(st.integers(1, (1 << 16) - 1), st.integers(0, 40))
 def test_a_rate_is_taken_exactly(m: int, e: int) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
