@@ -254,7 +254,7 @@ def test_ties_and_zeros_in_windows(relu, pool):
 
 
 @pytest.mark.slow
-@settings(max_examples=5000)
+@settings(max_examples=800)
 @given(cases(steps=3))
 def test_many_random_nets(case):
     assume_bounded(case.spec)

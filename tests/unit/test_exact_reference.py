@@ -160,7 +160,7 @@ def test_momentum_is_that_of_sgd_rounded(case, exponent, m, j, drop, seed):
         buffer = sgd.state[tensor]["momentum_buffer"]
         assert (buffer * 2.0**-u + 0.5).floor().tolist() == moved[p.name].tolist()
         rounded = torch.tensor(updated[p.name].astype(np.float64))
-        assert (rounded - tensor.detach()).abs().max() <= 0.5 + m * 2.0 ** (u - p.shift) / 2
+        assert (rounded - tensor.detach()).abs().max() <= 0.5 + m * 2.0 ** (u - p.shift) / 2 + 1e-6  # floats round W
 
 
 # --- near PyTorch, where floats round
