@@ -1,21 +1,24 @@
-"""``make demo``: train on scikit-learn's digits with recording, verify, refuse a spoof, and write the reports.
+"""``make demo``: record digits, verify, refuse a spoof, settle a dispute between two workers, and write the reports.
 
 Everything goes to ``./demo-out``, made afresh each time.
 """
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sys
 import time
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from trainproof.errors import TrainproofError, UsageError
 
 FOLDER = Path("demo-out")
 MARKER = ".made-by-trainproof-demo"  # what this demo may delete
 EPOCHS, EVERY = 3, 20
+IDLE_STEP = 71  # which a worker leaves out
 
 
 def main(folder: Path = FOLDER) -> int:
@@ -74,19 +77,50 @@ def _run(folder: Path) -> int:
     print(f"   {refused.headline()}")
     other = refused.write(folder / "spoof-report.html")
 
+    settled = _dispute(folder, prover, attacker)
+
     print(f"\nReports: {page} and {other}\nRecords: {honest} and {forged}")
     print(f"Took {time.perf_counter() - began:.0f} s. Try: trainproof inspect {honest}")
     failed = refused.failed
     caught = refused.verdict is Verdict.REJECT and failed is not None and failed.id == CAUGHT_BY
-    if report.verdict is not Verdict.ACCEPT or not caught:
+    if report.verdict is not Verdict.ACCEPT or not caught or not settled:
         print("trainproof: the demo did not end as it should", file=sys.stderr)
         return 1
     return 0
 
 
-def recipe_text() -> str:
-    """Return the recipe that the demo trains, as source text."""
-    return resources.files("trainproof.bench").joinpath("digits_recipe.py.txt").read_text(encoding="utf-8")
+def _dispute(folder: Path, honest: Path, idle: Path) -> bool:
+    """Have one exact training done by two workers, one of them idle for a step; return whether that one is caught."""
+    import trainproof as tp
+    from trainproof.attacks.idle import spoof
+
+    recipe = folder / "exact_digits.py"
+    recipe.write_text(recipe_text("exact_recipe"), encoding="utf-8")
+    task: dict[str, Any] = {
+        "epochs": 2,
+        "every": 20,
+        "keep": "keyframes:3",
+        "nonce": secrets.token_hex(32),
+        "shared": True,
+    }
+    _say(5, f"Exact training: integers, the same bits on any machine. Two workers get the same task: {recipe}")
+    first, second = folder / "worker-a.tproof", folder / "worker-b.tproof"
+    tp.train(f"{recipe}:ExactDigits", out=first, key=honest, progress=_progress, **task)
+    spoof(f"{recipe}:ExactDigits", second, idle, step=IDLE_STEP, progress=_progress, **task)
+    for path in (first, second):
+        _summary(path)
+
+    _say(6, "Their records differ. Find the first step at which they do, and train that one again.")
+    found = tp.dispute(first, second, recipe=f"{recipe}:ExactDigits")
+    print(f"   {found.headline()}")
+    for line in found.evidence:
+        print(f"   {line}")
+    return found.outcome == "B wrong" and found.step == IDLE_STEP
+
+
+def recipe_text(name: str = "digits_recipe") -> str:
+    """Return a recipe that the demo trains, as source text."""
+    return resources.files("trainproof.bench").joinpath(f"{name}.py.txt").read_text(encoding="utf-8")
 
 
 def _say(number: int, text: str) -> None:
