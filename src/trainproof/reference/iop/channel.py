@@ -1,0 +1,195 @@
+"""Messages between prover and verifier, and the challenges drawn from them (docs/identities.md, 3).
+
+The protocol is one program, run over a channel. When it proves, whatever is to be sent is computed and recorded; when
+it verifies, it is read. Only the proving channel ever calls the functions that compute: the verifier has no witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import NamedTuple, Protocol
+
+from blake3 import blake3
+
+from trainproof.reference.hashing import sized, u64
+from trainproof.reference.iop.field import Element, P, Rejected, inverse
+from trainproof.reference.iop.multilinear import Point
+from trainproof.reference.iop.vector import Vector
+
+Proof = list[tuple[str, list[Element]]]
+"""Messages in order, each with its label."""
+
+
+class Term(NamedTuple):
+    """A coefficient times a product of flat tables of one length."""
+
+    coefficient: Element | int
+    factors: list[Vector]
+
+
+class Transcript(Protocol):
+    """A hash that messages go into and challenges come out of."""
+
+    def absorb(self, label: str, elements: Sequence[Element]) -> None: ...
+
+    def absorb_bytes(self, label: str, data: bytes) -> None: ...
+
+    def challenge(self, label: str) -> Element: ...
+
+
+class HashTranscript:
+    """Chained BLAKE3: stands in for the sponge of the step proof."""
+
+    def __init__(self) -> None:
+        self._state = b"trainproof.iop.v1"
+
+    def absorb_bytes(self, label: str, data: bytes) -> None:
+        self._state = blake3(self._state + sized(label.encode()) + sized(data)).digest()
+
+    def absorb(self, label: str, elements: Sequence[Element]) -> None:
+        self.absorb_bytes(label, u64(len(elements)) + b"".join(u64(x.a) + u64(x.b) for x in elements))
+
+    def challenge(self, label: str) -> Element:
+        self.absorb_bytes("challenge " + label, b"")
+        words: list[int] = []
+        seek = 0
+        while len(words) < 2:
+            word = int.from_bytes(blake3(self._state + b"out").digest(length=8, seek=seek), "little")
+            seek += 8
+            if word < P:
+                words.append(word)
+        return Element(*words)
+
+
+class Channel:
+    """What both sides share: the transcript, and the check of a sumcheck's rounds."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+
+    def challenge(self, label: str) -> Element:
+        return self.transcript.challenge(label)
+
+    def challenges(self, label: str, count: int) -> Point:
+        return tuple(self.challenge(label) for _ in range(count))
+
+    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+        """A message of ``count`` elements, absorbed."""
+        raise NotImplementedError
+
+    def require(self, condition: bool, where: str) -> None:
+        """A check of the verifier."""
+        raise NotImplementedError
+
+    def sumcheck(
+        self, label: str, rounds: int, degree: int, claim: Element, terms: Callable[[], list[Term]]
+    ) -> tuple[Point, Element]:
+        """Reduce the claim that Σ_x f(x) = ``claim`` to f(point) = the value returned.
+
+        In each round the prover sends the round's polynomial at 0, 2, …, degree; its value at 1 follows from the claim.
+        """
+        tables: list[Term] = []
+        point: list[Element] = []
+        for i in range(rounds):
+            if i == 0:
+                tables = self.prepare(terms)
+            sent = self.values(f"{label} round {i}", degree, partial(round_values, tables, degree))
+            r = self.challenge(label)
+            claim = interpolate([sent[0], claim - sent[0], *sent[1:]], r)
+            tables = fold(tables, r)
+            point.append(r)
+        return tuple(point), claim
+
+    def prepare(self, terms: Callable[[], list[Term]]) -> list[Term]:
+        """The tables of a sumcheck; none when verifying."""
+        raise NotImplementedError
+
+
+class ProvingChannel(Channel):
+    """Records what is computed. It checks nothing: a cheating prover would not either."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        super().__init__(transcript)
+        self.proof: Proof = []
+
+    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+        elements = list(compute())
+        if len(elements) != count:
+            raise AssertionError(f"{label} has {len(elements)} elements instead of {count}")
+        self.proof.append((label, elements))
+        self.transcript.absorb(label, elements)
+        return elements
+
+    def require(self, condition: bool, where: str) -> None:
+        pass
+
+    def prepare(self, terms: Callable[[], list[Term]]) -> list[Term]:
+        return terms()
+
+
+class VerifyingChannel(Channel):
+    """Reads a proof; refuses a message of another label or length before using it."""
+
+    def __init__(self, transcript: Transcript, proof: Proof) -> None:
+        super().__init__(transcript)
+        self._proof, self._read = proof, 0
+
+    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+        self.require(self._read < len(self._proof), "the proof ends early")
+        name, elements = self._proof[self._read]
+        self._read += 1
+        self.require(name == label and len(elements) == count, f"message {label}")
+        self.transcript.absorb(label, elements)
+        return elements
+
+    def require(self, condition: bool, where: str) -> None:
+        if not condition:
+            raise Rejected(where)
+
+    def prepare(self, terms: Callable[[], list[Term]]) -> list[Term]:
+        return []
+
+    def end(self) -> None:
+        self.require(self._read == len(self._proof), "the proof goes on after its end")
+
+
+# Sumcheck.
+
+
+def round_values(terms: list[Term], degree: int) -> list[Element]:
+    """Σ over the other variables of the terms, the first variable at 0, 2, …, degree."""
+    tables = {id(table): table for term in terms for table in term.factors}
+    places = Vector.of([x for x in range(degree + 1) if x != 1]).reshape(-1, 1)
+    now = {}
+    for key, table in tables.items():
+        low, high = (half.reshape(1, -1) for half in (table[: len(table) // 2], table[len(table) // 2 :]))
+        now[key] = low + (high - low) * places
+    found = [Element(0)] * degree
+    for coefficient, factors in terms:
+        product = reduce(Vector.__mul__, [now[id(factor)] for factor in factors])
+        found = [total + value * coefficient for total, value in zip(found, product.sum(1).elements(), strict=True)]
+    return found
+
+
+def fold(terms: list[Term], r: Element) -> list[Term]:
+    """The terms with their first variable at r."""
+    folded: dict[int, Vector] = {}
+    for term in terms:
+        for table in term.factors:
+            if id(table) not in folded:
+                middle = len(table) // 2
+                folded[id(table)] = table[:middle] + (table[middle:] - table[:middle]) * r
+    return [Term(term.coefficient, [folded[id(table)] for table in term.factors]) for term in terms]
+
+
+def interpolate(values: Sequence[Element], r: Element) -> Element:
+    """The polynomial through (0, values[0]), (1, values[1]), … at r."""
+    found = Element(0)
+    for i, value in enumerate(values):
+        basis, below = Element(1), 1
+        for j in range(len(values)):
+            if j != i:
+                basis, below = basis * (r - j), below * (i - j)
+        found = found + value * basis * inverse(below)
+    return found
