@@ -80,7 +80,7 @@ def run_both(case: Case, steps: int) -> str:
     return "end"
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(cases())
 def test_one_step_of_a_random_net(case):
     assume_bounded(case.spec)
@@ -97,7 +97,7 @@ def test_four_steps_of_a_random_net(case):
 LOSSES = st.sampled_from(["equal", "one at the top", "one at the bottom", "at the cap", "near", "any"])
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     kind=LOSSES,
     a=st.sampled_from([2, 4, 6, 8, 10, 12, 14, 16]),
@@ -112,7 +112,7 @@ def test_cross_entropy_of_extreme_logits(kind, a, f, bits, classes, seed):
     compare_losses(spec, logits(rng, kind, spec), rng.integers(0, classes, 4))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     kind=LOSSES,
     a=st.integers(0, 12),
@@ -169,7 +169,7 @@ def compare_losses(spec: Spec, z: np.ndarray, labels: np.ndarray) -> None:
     assert reported == float(reference.reported_loss(spec, reference.integers(z), labels))
 
 
-@settings(max_examples=200)
+@settings(max_examples=40)
 @given(
     s=st.integers(0, 30),
     values=st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=8),
@@ -187,7 +187,7 @@ def test_rounding(s, values):
     assert reference.integers(engine.rnd(tensor, s)).tolist() == expected
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     exponent=st.integers(0, 24),
     m=st.integers(1, 50),
@@ -254,7 +254,7 @@ def test_ties_and_zeros_in_windows(relu, pool):
 
 
 @pytest.mark.slow
-@settings(max_examples=800)
+@settings(max_examples=500)
 @given(cases(steps=3))
 def test_many_random_nets(case):
     assume_bounded(case.spec)

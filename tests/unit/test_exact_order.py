@@ -52,13 +52,13 @@ def test_a_batch_crosses_the_ends_of_passes(size):
     assert order.indices(size, 0) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(seed=seeds, size=st.integers(1, 300), start=st.integers(0, 2000), count=st.integers(0, 300))
 def test_order_equals_the_twin(seed, size, start, count):
     assert AffineOrder(seed, size).indices(start, count) == reference.order(seed, size, start, count)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(seed=seeds, size=st.integers(2**31, 2**32 - 1) | st.integers(1, 1000), i=st.integers(0, 40))
 def test_random_access_to_passes_equals_walking(seed, size, i):
     walked, jumped = AffineOrder(seed, size), AffineOrder(seed, size)

@@ -84,7 +84,7 @@ def assume_exact(spec: Spec, trace: reference.Trace, errors) -> None:
         assume(block.outputs * math.prod(block.kernel) * most_dz * weight < 2**53)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(case=cases(exact_only=True), relu_first=st.booleans())
 def test_values_and_gradients_are_those_of_pytorch(case, relu_first):
     spec, samples, labels = case.spec, case.samples[0], case.labels[0]
@@ -112,7 +112,7 @@ def randomly(case, spec, rng):
     return weights, gradients
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=cases(exact_only=True), exponent=st.integers(0, 12), m=st.integers(1, 50), seed=st.integers(0, 2**32))
 def test_update_is_sgd_rounded(case, exponent, m, seed):
     spec = replaced(case.spec, rate=Rate(exponent=exponent, pieces=[(0, 1), (7, m)]))
@@ -126,7 +126,7 @@ def test_update_is_sgd_rounded(case, exponent, m, seed):
         assert (tensor.detach() - 0.5).ceil().tolist() == updated[p.name].tolist()
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     case=cases(exact_only=True),
     exponent=st.integers(0, 12),
@@ -166,7 +166,7 @@ def test_momentum_is_that_of_sgd_rounded(case, exponent, m, j, drop, seed):
 # --- near PyTorch, where floats round
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     a=st.sampled_from([4, 6, 8, 10, 12, 14, 16]),
     f=st.integers(8, 20),
