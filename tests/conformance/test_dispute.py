@@ -751,6 +751,21 @@ def test_a_record_that_is_not_what_was_signed_is_an_error_that_names_it(
     assert len(said.err.splitlines()) == 1
 
 
+def test_a_record_that_its_prover_did_not_seal_like_this_is_an_error(court: Court, tmp_path: Path) -> None:
+    """A forged copy of somebody's record, chained anew, under the seal of the original: it counts against nobody."""
+    honest = court.train("two")
+    forged = court.forged(honest, tmp_path / "forged", lambda d: d.segments[2]["steps"][0].update(losses=["0x0.0p+0"]))
+    shutil.copy(honest.path / SEAL, forged / SEAL)
+    with pytest.raises(DisputedRecordError, match=r"record B: V1: the seal has another final chain value"):
+        court.decide(court.train("one"), forged)
+
+
+def test_a_seed_that_does_not_follow_from_the_task_is_an_error(court: Court, tmp_path: Path) -> None:
+    forged = court.forged(court.train("two"), tmp_path / "forged", lambda d: d.commitment["seed"].update(seed="1" * 64))
+    with pytest.raises(DisputedRecordError, match=r"record A: V1: the seed does not follow"):
+        court.decide(forged, court.train("one"))
+
+
 @pytest.mark.parametrize("field", ["batch_size", "epochs", "accumulate"])
 def test_signed_nonsense_is_an_error_too(court: Court, tmp_path: Path, field: str) -> None:
     def change(document: Document) -> None:
@@ -818,6 +833,21 @@ def test_the_command_line_says_what_was_found(court: Court, capsys: pytest.Captu
         assert out.startswith(words[0])
         for word in [*words, key_id(honest.signer.public), key_id(other.signer.public)]:
             assert word in out
+
+
+def test_the_command_line_trains_by_a_tasks_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def stand_in(recipe: str, out: Path, **options: Any) -> None:
+        given.update(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(training, "train", stand_in)
+    arguments = ["train", "digits.py", "--out", "x", "--epochs", "1", "--every", "5", "--key", "k", "--nonce", TASK]
+    assert main([*arguments, "--shared", "--anchors", "1"]) == 2
+    assert (given["shared"], given["nonce"], given["anchors"]) == (True, TASK, 1)
+    assert main(arguments) == 2
+    assert (given["shared"], given["anchors"]) == (False, None)
 
 
 def test_the_command_line_in_confined_processes(

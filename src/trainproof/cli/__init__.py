@@ -1,6 +1,6 @@
 """The command line: one file a verb. ``main`` turns every outcome into an exit code and every error into one line.
 
-Exit codes: 0 verified, agreed or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output; 70 a bug, 130 interrupted.
+Exit codes: 0 verified, agreed or done, 1 refuted, 2 usage, 3 inconclusive, 4 input or output; 70 bug, 130 interrupted.
 """
 
 from __future__ import annotations

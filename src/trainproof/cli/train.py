@@ -22,6 +22,13 @@ Nonce = Annotated[
 Shared = Annotated[
     bool, Parameter(help="By a task's seed, without your key: --nonce is the task's, records can be disputed.")
 ]
+Anchors = Annotated[
+    int | None,
+    Whole,
+    Parameter(
+        help="Hash the state every so many steps within a segment, else 1 for exact training and never otherwise."
+    ),
+]
 Note = Annotated[str, Parameter(help="Free text for the record.")]
 
 
@@ -34,6 +41,7 @@ def train(
     every: Every,
     key: Key,
     keep: Keep = "all",
+    anchors: Anchors = None,
     resume: Resume = False,
     private: Private = False,
     nonce: Nonce = None,
@@ -57,6 +65,7 @@ def train(
             every=every,
             key=key,
             keep=keep,
+            anchors=anchors,
             resume=resume,
             private=private,
             nonce=nonce,
