@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 import torch
 
+from conformance import test_mutations
 from conformance.forge import Bench, Document, Honest, as_a_process, door_1, write
 from forked import Forks
 from trainproof.attest.keys import Signer
 from trainproof.errors import RecipeError
 from trainproof.exact.spec import Format, Spec
 from trainproof.exact.trainer import Trainer
-from trainproof.recording.format import Leaf, Parameter, Segment
+from trainproof.recording.format import Anchor, Leaf, Parameter, Segment
 from trainproof.recording.reader import Record
 from trainproof.recording.recipe import load_recipe
 from trainproof.recording.train import train
 from trainproof.recording.tree import to_tree
-from trainproof.verification.checks.v14_exact import _problem, v14_exact, v14_states
+from trainproof.verification.checks.v14_exact import _problem, v14_exact, v14_replayed, v14_states
+from trainproof.verification.compare import Bitwise
 from trainproof.verification.verdict import Check, Outcome, Report, Verdict
 
 RECIPE = '''
@@ -478,6 +480,56 @@ def test_steps_and_states_are_the_specifications(
     found = states_check(honest, spec, index, change)
     assert (found.outcome, found.segment) == (Outcome.FAIL, index)
     assert evidence in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "end", "which"),
+    [
+        ([], [], False, "one of the steps 6 to 11"),
+        ([(1, "a"), (2, "b")], [(1, "a"), (2, "c")], False, "step 7"),
+        ([(2, "a"), (4, "b")], [(2, "a"), (4, "c")], True, "one of the steps 8 to 9"),
+        ([(2, "a"), (4, "b")], [(2, "a"), (4, "b")], False, "one of the steps 10 to 11"),
+        ([(5, "a")], [(5, "a")], False, "step 11"),
+        ([(5, "a")], [], True, "one of the steps 6 to 10"),
+    ],
+)
+def test_a_difference_lies_between_two_hashed_states(
+    honest: Honest, ours: Any, theirs: Any, end: bool, which: str
+) -> None:
+    record = Record.open(honest.path)
+    six = [record.segment(1).steps[0]] * 6
+
+    def segment(anchors: Any, root: str) -> Segment:
+        found = [Anchor(steps=steps, root=64 * letter) for steps, letter in anchors]
+        kept = record.segment(1)
+        state = msgspec.structs.replace(kept.state, root=root)
+        return msgspec.structs.replace(kept, first_step=6, steps=six, anchors=found, state=state)
+
+    replayed, recorded = segment(ours, 64 * "0"), segment(theirs, 64 * ("0" if end else "1"))
+    result = SimpleNamespace(unit=SimpleNamespace(end=99), errors=[])
+    context: Any = SimpleNamespace(
+        replayed=lambda: iter([(result, replayed, recorded)]), comparison=Bitwise(), commitment=record.commitment
+    )
+    found = v14_replayed(context)
+    assert (found.outcome, found.segment) == (Outcome.FAIL, 1)
+    assert f"leaves the replay at {which}:" in found.evidence
+    context.replayed = lambda: iter([(result, replayed, replayed)])
+    assert v14_replayed(context).outcome is Outcome.PASS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_change_of_any_field_is_accepted(
+    honest: Honest, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test what test_mutations.py does with other records; but of the environment nothing decides bits here."""
+    monkeypatch.setitem(test_mutations.ENUMS, "affine", "seeded")
+    bureau = test_mutations.Bureau(honest, bench, tmp_path)
+    for at in test_mutations.selected(honest.document):
+        for kind in list(test_mutations.choices(honest.document, at))[:2]:
+            bureau.judge(at, kind, consistent=True)
+    assert [w for w in bureau.wrong if not w.startswith("accepted: commitment/environment/")] == [], bureau.summary()
+    assert bureau.deciding["V14"] > 20
 
 
 # -- runs that end early, and runs that go on ------------------------------------------------------------------------
