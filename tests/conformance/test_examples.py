@@ -139,9 +139,10 @@ def test_an_unmodified_script_is_recorded_by_the_launcher_and_accepted(workplace
     assert "ACCEPT" in output
 
 
-def test_the_demo_and_its_example_train_the_same_recipe() -> None:
-    example = (EXAMPLES / "digits.py").read_text()
-    body = demo.recipe_text().split('"""\n\n', 1)[1].rstrip()
+@pytest.mark.parametrize(("file", "name"), [("digits.py", "digits_recipe"), ("exact_digits.py", "exact_recipe")])
+def test_the_demo_and_its_example_train_the_same_recipe(file: str, name: str) -> None:
+    example = (EXAMPLES / file).read_text()
+    body = demo.recipe_text(name).split('"""\n\n', 1)[1].rstrip()
     assert body in example
 
 

@@ -3,7 +3,7 @@
 The record is what an honest recorder writes of what this process did: the file of the recipe is untouched, and the code
 that runs is not. One missing update in thousands does not show in the final model's accuracy.
 
-Caught by a dispute with an honest worker's record at that very step, and by V6 if a unit with it is replayed.
+Caught by a dispute with an honest worker's record at that very step, and by V14 if a unit with it is replayed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from trainproof.errors import UsageError
 from trainproof.recording.reader import Record
 
-CAUGHT_BY = "V6"
+CAUGHT_BY = "V14"
 
 
 def spoof(recipe_source: str | Path, out: str | Path, key: str | Path, *, step: int, **options: Any) -> Record:
