@@ -280,8 +280,8 @@ class LoaderSpec(Part, frozen=True):
 
 
 class SeedSpec(Part, frozen=True):
-    """seed = H(dataset root, recipe, prover key, every, nonce). ``source`` 'free': the prover chose the nonce; 'task': it
-    is a task's, shared by its provers, and null stands for the key.
+    """seed = H(dataset root, recipe, prover key, every, nonce). ``source`` 'free': the prover chose the nonce; 'task':
+    it is a task's, shared by its provers, and null stands for the key.
     """
 
     source: Literal["free", "verifier", "task"]

@@ -53,8 +53,8 @@ def train(
     ``every`` steps a state is taken; ``keep`` 'all' stores each, 'keyframes:N' every N-th (all are hashed). ``anchors``
     hashes the state every so many steps within a segment; unless it is given, every step of an exact recipe and none of
     another. ``key`` is the prover's private key file.
-    ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed freely chosen'.
-    With ``shared`` the nonce is a task's, and the seed leaves out the prover's key: all who train the task train the same,
+    ``nonce`` (64 hexadecimal digits) is the verifier's; without one the report will say 'seed freely chosen'. With
+    ``shared`` the nonce is a task's, and the seed leaves out the prover's key: all who train the task train the same,
     and their records can be disputed (docs/dispute.md).
     ``private`` salts the dataset's leaves by a secret file beside ``out``. ``parent`` is the record whose final model
     this one starts from. ``progress(step, steps, loss)`` is called after every step.

@@ -41,7 +41,8 @@ class Cut(Part, frozen=True):
     """Where a replay stops within segment ``end`` of its unit: after ``batches`` of the segment's batches.
 
     ``following`` is the loader iteration of the batch that comes next, None if the run ends there: it is not taken from
-    the record, whose end may be in dispute. Only the samples of the last ``opened`` batches are compared with their leaves.
+    the record, whose end may be in dispute. Only the samples of the last ``opened`` batches are compared with their
+    leaves.
     """
 
     batches: int
