@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.forge import Bench, Document, Honest, _follow, _resize, as_a_process, door_2, write
+from trainproof import _core
 from trainproof.attest.keys import Signer, key_id
 from trainproof.cli import main
 from trainproof.errors import DisputedRecordError, UsageError
@@ -380,8 +381,13 @@ def test_a_batch_that_is_told_wrong_is_a_wrong_batch(court: Court, tmp_path: Pat
         if lie == "dropped":
             steps[2]["batches"][0]["dropped"] = True
         elif lie == "two in a step":
-            steps[2]["batches"] *= 2
-            _loader_stands(document, 4, position=11)
+            # All batches in the seed's order, one of them a step too early, the last from a third epoch.
+            seed = bytes.fromhex(document.commitment["seed"]["seed"])
+            new = {**steps[4]["batches"][0], "iteration": 2, "indices": _core.permutation(seed, 2, 80)[:8].tolist()}
+            batches = [*(step["batches"][0] for step in steps[2:]), new]
+            for step, used in zip(steps[2:], (batches[:2], batches[2:3], batches[3:]), strict=True):
+                step["batches"] = used
+            _loader_stands(document, 4, iteration=2, position=1)
         else:
             for step in steps[2:]:
                 step["batches"][0]["iteration"] = 2

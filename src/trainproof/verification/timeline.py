@@ -17,7 +17,6 @@ from trainproof.recording import chain
 from trainproof.recording.chain import digest_of
 from trainproof.recording.format import BatchLog, Boolean, Commitment, Leaf, Mapping, Segment, StateManifest
 from trainproof.recording.tree import lookup
-from trainproof.verification.check import Refuted
 from trainproof.verification.checks.v02_recipe import batches_per_epoch
 from trainproof.verification.checks.v04_data import expected_batches
 from trainproof.verification.context import Context
@@ -172,13 +171,14 @@ def fork(a: Timeline, b: Timeline) -> Fork | None:
 
 
 class Order:
-    """Trainproof's own order of samples, as the seed gives it."""
+    """Trainproof's own order of samples, as the seed gives it.
+
+    Compare ``planned`` with a record's steps first: a batch may not even fit the dataset.
+    """
 
     def __init__(self, commitment: Commitment) -> None:
         self.commitment = commitment
         self.per_epoch = batches_per_epoch(commitment)
-        if self.per_epoch < 1:
-            raise Refuted(f"a batch of {commitment.loader.batch_size} samples does not fit the dataset")
 
     def following(self, batches: int) -> int:
         """Return the loader iteration of the batch that comes after ``batches`` delivered ones."""
