@@ -1,0 +1,36 @@
+//! Salts of leaves, from a secret (section 3.3).
+
+use trainproof_field::Goldilocks;
+
+const DOMAIN: &[u8] = b"trainproof.zk-salt.v1\0";
+
+/// Elements of a salt.
+pub const SALT: usize = 4;
+/// Bytes of the secret that salts derive from.
+pub const SECRET_BYTES: usize = 32;
+
+/// What hides a leaf whose row could be guessed: four elements that only the prover knows.
+pub type Salt = [Goldilocks; SALT];
+
+/// The salt of leaf `leaf` of the tree with number `tree`. A secret must serve for one tree of each number only: two leaves
+/// with one salt would show whether they are equal.
+#[must_use]
+pub fn salt(secret: &[u8; SECRET_BYTES], tree: u64, leaf: u64) -> Salt {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher
+        .update(DOMAIN)
+        .update(&tree.to_le_bytes())
+        .update(&leaf.to_le_bytes());
+    let mut stream = hasher.finalize_xof();
+    let mut draw = || {
+        loop {
+            let mut word = [0; 8];
+            stream.fill(&mut word);
+            // One word in 2^32 is no encoding. Its residue would not be uniform.
+            if let Ok(x) = Goldilocks::from_bytes(word) {
+                return x;
+            }
+        }
+    };
+    std::array::from_fn(|_| draw())
+}
