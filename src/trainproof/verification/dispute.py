@@ -27,7 +27,6 @@ from trainproof.verification.checks.v00_parse import v00_parse
 from trainproof.verification.checks.v01_signature import v01_signature
 from trainproof.verification.checks.v02_recipe import difference
 from trainproof.verification.checks.v05_continuity import v05_continuity
-from trainproof.verification.checks.v14_exact import v14_exact
 from trainproof.verification.context import Context, Progress
 from trainproof.verification.policy import Policy
 from trainproof.verification.replays import Replays, environment_check, job_of
@@ -340,19 +339,16 @@ class _Dispute:
         return results[0], results[1] if replay else None
 
     def _not_the_recipes(self, initial: UnitResult) -> str:
-        """Return what of the beginning is not what the verifier's own recipe declares and makes; "" if all is."""
+        """Return what of the beginning is not what the verifier's own recipe declares and makes; "" if all is.
+
+        That training is exact is in the loader that it declares.
+        """
         context, made = self.contexts[0], initial.made
         assert made is not None
         for name in ("model", "optimizer", "loader"):
             if getattr(made, name) != getattr(context.commitment, name):
                 self.evidence.append(f"the committed {name} is not the one that your recipe declares")
                 return name
-        if context.claims_exact:
-            context.initial = initial
-            exact = v14_exact(context)
-            if exact.outcome is not Outcome.PASS:
-                self.evidence.append(exact.evidence)
-                return "exact arithmetic"
         roots = [other.segment(0).state.root for other in self.contexts]
         others = [name for name, root in zip("AB", roots, strict=True) if root != initial.segments[0].state.root]
         for name in others:
