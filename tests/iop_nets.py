@@ -15,6 +15,7 @@ from trainproof.exact.spec import Format, Spec, Velocity
 from trainproof.reference import exact
 from trainproof.reference.iop.fractions import multiplicities
 from trainproof.reference.iop.layout import Order, Statement
+from trainproof.reference.iop.tensors import Tensors
 from trainproof.reference.iop.witness import Changes, Columns, Witness, dataset
 
 TABLE_BITS = 6  # limbs everywhere: they stand for what tables of 2^20 rows leave
@@ -32,7 +33,11 @@ class Case(NamedTuple):
     def witness(self, changes: Changes | None = None) -> Columns:
         """The columns with some cells changed, and multiplicities counted honestly from them; with the dataset's."""
         columns = Witness(self.statement, *self[1:], changes=changes).columns
-        return columns | dataset(self.statement, self.images, self.labels) | multiplicities(self.statement, columns)
+        return (
+            columns
+            | dataset(self.statement, self.images, self.labels)
+            | multiplicities(Tensors(self.statement, columns))
+        )
 
     def changed(self, **fields: Any) -> Case:
         """With other fields of the statement."""

@@ -59,9 +59,9 @@ def slots(statement: Statement) -> tuple[list[Slot], int]:
     return found, bits(start)
 
 
-def multiplicities(statement: Statement, columns: Columns) -> Columns:
+def multiplicities(tensors: Tensors) -> Columns:
     """The honest counts; a value that is in no table is not counted."""
-    tensors = Tensors(statement, columns)
+    statement, columns = tensors.statement, tensors.columns
     counts: dict[str, Counter[tuple[int, int]]] = {table: Counter() for table in tables(statement)}
     for family in families(statement):
         if isinstance(family, Lookup):
@@ -142,13 +142,14 @@ def fraction_tree(
         def terms(point: Point = point, weight: Element = weight) -> list[Term]:
             n0, n1, d0, d1 = halves()
             e = eq_table(point)
-            return [Term(1, [e, n0, d1]), Term(1, [e, n1, d0]), Term(weight, [e, d0, d1])]
+            return [Term(1, [e, n0, d1]), Term(1, [e, d0, n1 + d1 * weight])]  # n0·d1 + n1·d0 + weight·d0·d1
 
         claim = numerator + weight * denominator
         place, last = channel.sumcheck(f"level {level}", level, 3, claim, terms)
 
         def split(place: Point = place) -> list[Element]:
-            return [(part * eq_table(place)).sum(0).element() for part in halves()]
+            e = eq_table(place)
+            return [(part * e).sum(0).element() for part in halves()]
 
         n0, n1, d0, d1 = channel.values(f"level {level} halves", 4, split)
         channel.require(eq(point, place) * (n0 * d1 + n1 * d0 + weight * d0 * d1) == last, f"level {level}")

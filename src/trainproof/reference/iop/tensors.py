@@ -143,6 +143,21 @@ class Tensors:
 
         return self.once(("gradient", part.name), make)
 
+    def exponential(self) -> Array:
+        """th·tl, padded."""
+        return self.column("th") * self.column("tl")
+
+    def share(self) -> Array:
+        """p·S with S = Σ_o e, padded."""
+        total: Array = self.column("e").sum(axis=(2, 3, 4), keepdims=True)
+        return self.column("p") * total
+
+    def later(self) -> Array:
+        """The sum of hM over the classes after o, padded."""
+        h = self.column("hM")
+        found: Array = h[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] - h
+        return found
+
     def over_steps(self, names: list[str], weights: list[int]) -> Array:
         """Columns of one shape as (t, …), each times its weight; padded."""
         return np.stack([self.column(name) * weight for name, weight in zip(names, weights, strict=True)])

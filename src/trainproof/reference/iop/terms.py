@@ -172,7 +172,7 @@ class Exponential:
     key: Hashable = ("exponential",)
 
     def array(self, tensors: Tensors, shape: Shape) -> Array:
-        return tensors.column("th") * tensors.column("tl")
+        return tensors.exponential()
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,7 @@ class Share:
     key: Hashable = ("share",)
 
     def array(self, tensors: Tensors, shape: Shape) -> Array:
-        e = tensors.column("e")
-        total: Array = e.sum(axis=(2, 3, 4), keepdims=True)
-        return tensors.column("p") * total
+        return tensors.share()
 
 
 @dataclass(frozen=True)
@@ -194,9 +192,7 @@ class Later:
     key: Hashable = ("later",)
 
     def array(self, tensors: Tensors, shape: Shape) -> Array:
-        h = tensors.column("hM")
-        found: Array = h[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] - h
-        return found
+        return tensors.later()
 
 
 Known = Own | Sample | Total | Steps | Public | One

@@ -7,6 +7,7 @@ that comes after is computed honestly from it: that is the best a cheating prove
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from trainproof.reference.iop.identities import Lookup, families, limb_columns
 from trainproof.reference.iop.layout import Geometry, Statement, columns, dataset_columns, packing
 from trainproof.reference.iop.multilinear import Array, padded
 from trainproof.reference.iop.tensors import Tensors, scatter, seen, top_error, zeros
+from trainproof.reference.iop.terms import Own
 
 Columns = dict[str, Array]
 Changes = Mapping[str, Mapping[tuple[int, ...], Callable[[int], int]]]
@@ -67,7 +69,8 @@ class Witness:
         for t in range(statement.steps):
             self._forward(t)
             self._backward(t)
-        self._limbs()
+        for name, values in limbs(Tensors(statement, self.columns)).items():
+            self.put(name, values)
 
     # How columns are made.
 
@@ -130,10 +133,6 @@ class Witness:
         self.put("hl", [[int(o == self.labels[row]) for o in range(statement.spec.classes)] for row in sources])
 
     # Section 5: one step forward.
-
-    def tensors(self) -> Tensors:
-        """What the columns that are there lead to."""
-        return Tensors(self.statement, self.columns)
 
     def _x(self, index: int, t: int) -> Array:
         if index == 0:
@@ -259,31 +258,30 @@ class Witness:
 
     # Section 6: limbs of what is looked up, and multiplicities.
 
-    def _limbs(self) -> None:
-        tensors, limbs = self.tensors(), limb_columns(self.statement)
-        if not limbs:
-            return
-        width = self.statement.table_bits
-        for family in families(self.statement):
-            if not isinstance(family, Lookup) or f"{family.name}.limb1" not in limbs:
-                continue
-            self.columns |= {name: zeros(*family.shape) for name in limbs if name.startswith(f"{family.name}.limb")}
-            value, i = cell_values(tensors, family) % P, 1
-            while (name := f"{family.name}.limb{i}") in limbs:
-                upper = value >> (width * i)
-                if f"{family.name}.limb{i + 1}" in limbs:
-                    upper = upper & ((1 << width) - 1)
-                self.put(name, upper)
-                i += 1
-
 
 def found(table: list[int], index: int) -> int:
     """An entry, 0 where there is none."""
     return table[index] if 0 <= index < len(table) else 0
 
 
+def limbs(tensors: Tensors) -> Columns:
+    """The upper limbs of all that is looked up in limbs; the highest takes whatever is left (section 6)."""
+    statement = replace(tensors.statement, without=frozenset())
+    names, width, found = limb_columns(statement), statement.table_bits, {}
+    for family in families(statement):
+        if not isinstance(family, Lookup) or f"{family.name}.limb1" not in names:
+            continue
+        own = [term for term in family.sum if not (isinstance(term[1], Own) and term[1].name in names)]
+        value, i = cell_values(tensors, replace(family, sum=tuple(own))) % P, 1
+        while (name := f"{family.name}.limb{i}") in names:
+            last = f"{family.name}.limb{i + 1}" not in names
+            found[name] = value >> (width * i) if last else value >> (width * i) & ((1 << width) - 1)
+            i += 1
+    return found
+
+
 def cell_values(tensors: Tensors, family: Lookup) -> Array:
-    """What a lookup's sum is at each of its cells, limbs counted as 0 while they are being made."""
+    """What a lookup's sum is at each of its cells."""
     total: Any = family.constant
     for coefficient, term in family.sum:
         total = total + coefficient * term.array(tensors, family.shape)
