@@ -275,7 +275,7 @@ def test_honest_records_of_two_provers_agree(court: Court) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "keyframe"), [(0, 0), (7, 0), (9, 0), (14, 0), (15, 3), (17, 3), (19, 3)]
+    ("step", "keyframe"), [(0, 0), (7, 0), (9, 0), (14, 0), (15, 3), (19, 3)]
 )  # 9 ends an epoch and a segment, 14 a segment that is stored, 19 the run
 def test_a_changed_weight_is_found_at_its_step(court: Court, step: int, keyframe: int) -> None:
     liar = court.train(f"liar-{step}", {step: nudge()})
@@ -497,7 +497,7 @@ def test_exact_training_is_decided_between_different_machines(court: Court, tmp_
     honest = court.train("whole", **options)  # 12 steps, 6 an epoch; states after each are hashed
     other = court.forged(court.train("whole-other", **options), tmp_path / "other", elsewhere)
     assert court.decide(honest, other, recipe=recipe).outcome == "agree"
-    for step in (2, 5, 11):
+    for step in (5, 11):
         liar = court.train(f"whole-liar-{step}", {step: nudge(1.0)}, **options)
         forged = court.forged(liar, tmp_path / str(step), elsewhere)
         found, mirrored = court.decide(honest, forged, recipe=recipe), court.decide(forged, honest, recipe=recipe)
