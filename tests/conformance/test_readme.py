@@ -56,7 +56,7 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def test_every_python_block_has_a_file_name() -> None:
-    assert len(FILES) == README.count("```python") == 4
+    assert len(FILES) == README.count("```python") == 5
 
 
 def test_the_recipe_is_recorded_verified_and_reported(workplace: Path) -> None:
@@ -77,6 +77,16 @@ def test_the_commands_train_inspect_and_verify(workplace: Path) -> None:
     assert [shlex.split(line)[1] for line in lines] == ["train", "inspect", "verify"]
     *_, output = [command(line, workplace) for line in lines]
     assert "ACCEPT" in output
+
+
+def test_two_workers_of_one_task_agree(workplace: Path) -> None:
+    lines = [line.replace("$TASK", "7" * 64) for line in COMMANDS if "exact_digits.py" in line or "dispute" in line]
+    assert [shlex.split(line)[1] for line in lines] == ["train", "dispute"]
+    train, dispute = lines
+    for worker in ("a", "b"):
+        command(f"trainproof keygen {worker}.key", workplace)
+        command(train.replace("a.tproof", f"{worker}.tproof").replace("a.key", f"{worker}.key"), workplace)
+    assert command(dispute, workplace).startswith("agree")
 
 
 @pytest.mark.parametrize(("verb", "quoted"), HELP, ids=[verb.strip() or "trainproof" for verb, _ in HELP])
