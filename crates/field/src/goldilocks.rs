@@ -136,17 +136,23 @@ pub(crate) const fn canonical(x: u64) -> u64 {
     }
 }
 
+/// ε or zero, without a branch: half of all sums carry, and no predictor knows which.
+#[inline(always)]
+pub(crate) fn epsilon_if(carry: bool) -> u64 {
+    std::hint::select_unpredictable(carry, EPSILON, 0)
+}
+
 /// A word congruent to `x`: 2^64 is 2^32 − 1, and 2^96 is −1.
 #[inline(always)]
-pub(crate) const fn reduce(x: u128) -> u64 {
+pub(crate) fn reduce(x: u128) -> u64 {
     let (low, high) = (x as u64, (x >> 64) as u64);
     let (top, middle) = (high >> 32, high & EPSILON);
     // After a borrow the difference is at least 2^64 − 2^32 + 1, so that ε can be taken off.
     let (difference, borrow) = low.overflowing_sub(top);
-    let difference = difference.wrapping_sub(EPSILON * borrow as u64);
+    let difference = difference.wrapping_sub(EPSILON * u64::from(borrow));
     // The product is at most 2^64 − 2^33 + 1: after a carry the sum is below it, so that ε can be added.
     let (sum, carry) = difference.overflowing_add(middle * EPSILON);
-    sum.wrapping_add(EPSILON * carry as u64)
+    sum.wrapping_add(epsilon_if(carry))
 }
 
 impl From<u32> for Goldilocks {
@@ -177,14 +183,14 @@ impl fmt::Display for Goldilocks {
 
 /// x − y modulo p, below p; x is below p, y at most p.
 #[inline(always)]
-const fn difference(x: u64, y: u64) -> u64 {
+fn difference(x: u64, y: u64) -> u64 {
     let (difference, borrow) = x.overflowing_sub(y);
-    difference.wrapping_sub(EPSILON * borrow as u64)
+    difference.wrapping_sub(epsilon_if(borrow))
 }
 
 /// x + y modulo p, below p, as both are.
 #[inline(always)]
-const fn sum(x: u64, y: u64) -> u64 {
+fn sum(x: u64, y: u64) -> u64 {
     difference(x, Goldilocks::ORDER - y)
 }
 

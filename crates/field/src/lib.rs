@@ -20,4 +20,4 @@ pub use field::Field;
 pub use goldilocks::Goldilocks;
 pub use inverse::batch_inverse;
 pub use isa::{ISA_VARIABLE, Isa};
-pub use simd::{Kernel, MAX_LANES, Simd};
+pub use simd::{Kernel, MAX_LANES, Routine, Simd};

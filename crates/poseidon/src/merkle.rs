@@ -1,9 +1,10 @@
 //! Trees over the rows of a matrix (section 3). Who verifies takes nothing about the tree from the opening.
 
 use rayon::prelude::*;
-use trainproof_field::{Field, Goldilocks, Isa, Kernel, Simd};
+use trainproof_field::{Field, FieldError, Goldilocks, Isa, Kernel, Simd};
 
-use crate::{Digest, PoseidonError, RATE, SALT, Salt, Tag, WIDTH, hash, node, packed};
+use crate::packed::States;
+use crate::{Digest, PoseidonError, RATE, SALT, Salt, Tag, hash, node, sponge};
 
 /// Levels of a tree that its cap replaces: a cap has 2^4 nodes.
 pub const CAP_HEIGHT: usize = 4;
@@ -141,7 +142,7 @@ impl Tree {
         }
         if !matrix.len().is_multiple_of(width) {
             let elements = matrix.len();
-            return Err(trainproof_field::FieldError::Rows { elements, width }.into());
+            return Err(FieldError::Rows { elements, width }.into());
         }
         let leaves = matrix.len() / width;
         check_leaves(leaves)?;
@@ -247,33 +248,32 @@ impl Kernel for Leaves<'_> {
             Some(_) => (Tag::SALTED_LEAF, width + SALT),
             None => (Tag::LEAF, width),
         };
-        let zero = simd.splat(Goldilocks::ZERO);
-        for (group, to) in to.chunks_mut(S::LANES).enumerate() {
-            let first = group * S::LANES;
-            let mut state = [zero; WIDTH];
-            state[RATE] = simd.splat(tag.element());
-            state[RATE + 1] = simd.splat(Goldilocks::from_residue(length as u64));
+        let initial = sponge::initial(tag, length);
+        let count = States::<S>::COUNT;
+        for (group, to) in to.chunks_mut(count).enumerate() {
+            let (first, count) = (group * count, to.len());
+            let mut states = States::new(simd, &initial);
             for start in (0..length).step_by(RATE) {
-                for (i, x) in state.iter_mut().take(RATE).enumerate() {
+                for i in 0..RATE {
                     let column = start + i;
-                    *x = if column < width {
-                        packed::gather(simd, to.len(), |lane| matrix[(first + lane) * width + column])
+                    if column < width {
+                        states.set(i, count, |leaf| matrix[(first + leaf) * width + column]);
                     } else if let Some(salts) = salts
                         && column < length
                     {
-                        packed::gather(simd, to.len(), |lane| salts[first + lane][column - width])
+                        states.set(i, count, |leaf| salts[first + leaf][column - width]);
                     } else {
-                        zero
-                    };
+                        states.set(i, 0, |_| Goldilocks::ZERO);
+                    }
                 }
-                packed::permute(simd, &mut state);
+                states.permute();
             }
-            squeeze(simd, &state, to);
+            squeeze(&states, to);
         }
     }
 }
 
-/// Digests of nodes above twice as many: one permutation in every lane.
+/// Digests of nodes above twice as many: one permutation each.
 struct Nodes<'a> {
     below: &'a [Digest],
     to: &'a mut [Digest],
@@ -284,25 +284,26 @@ impl Kernel for Nodes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let zero = simd.splat(Goldilocks::ZERO);
-        for (to, below) in self.to.chunks_mut(S::LANES).zip(self.below.chunks(2 * S::LANES)) {
-            let mut state = [zero; WIDTH];
-            for (i, x) in state.iter_mut().take(RATE).enumerate() {
-                let (side, i_of_side) = (i / Digest::ELEMENTS, i % Digest::ELEMENTS);
-                *x = packed::gather(simd, to.len(), |lane| below[2 * lane + side].0[i_of_side]);
+        let initial = sponge::initial(Tag::NODE, RATE);
+        let count = States::<S>::COUNT;
+        for (to, below) in self.to.chunks_mut(count).zip(self.below.chunks(2 * count)) {
+            let mut states = States::new(simd, &initial);
+            for i in 0..RATE {
+                let (side, element) = (i / Digest::ELEMENTS, i % Digest::ELEMENTS);
+                states.set(i, to.len(), |node| below[2 * node + side].0[element]);
             }
-            state[RATE] = simd.splat(Tag::NODE.element());
-            state[RATE + 1] = simd.splat(Goldilocks::from_residue(RATE as u64));
-            packed::permute(simd, &mut state);
-            squeeze(simd, &state, to);
+            states.permute();
+            squeeze(&states, to);
         }
     }
 }
 
-/// Writes the digest in each lane.
+/// Takes the digest from each state.
 #[inline(always)]
-fn squeeze<S: Simd>(simd: S, state: &[S::Vector; WIDTH], to: &mut [Digest]) {
-    for (i, x) in state.iter().take(Digest::ELEMENTS).enumerate() {
-        packed::scatter(simd, *x, to.len(), |lane, value| to[lane].0[i] = value);
+fn squeeze<S: Simd>(states: &States<S>, to: &mut [Digest]) {
+    for i in 0..Digest::ELEMENTS {
+        for (digest, x) in to.iter_mut().zip(states.get(i)) {
+            digest.0[i] = x;
+        }
     }
 }

@@ -1,22 +1,74 @@
-//! The permutation of several states at once: lane l of vector i is element i of state l.
+//! The permutation of several states at once.
 
-use trainproof_field::{Field, Goldilocks, MAX_LANES, Simd};
+use trainproof_field::{Field, Goldilocks, MAX_LANES, Routine, Simd};
 
 use crate::WIDTH;
 use crate::constants::{DIAGONAL, INITIAL, INTERNAL, TERMINAL};
 
-/// Permutes the state in every lane.
-#[inline(always)]
-pub(crate) fn permute<S: Simd>(simd: S, state: &mut [S::Vector; WIDTH]) {
-    external_layer(simd, state);
-    for constants in &INITIAL {
-        external_round(simd, state, constants);
+/// As many states as [`States::COUNT`]: lane l of vector i is element i of state l.
+pub(crate) struct States<S: Simd> {
+    simd: S,
+    vectors: [S::Vector; WIDTH],
+}
+
+impl<S: Simd> States<S> {
+    /// The number of states.
+    pub(crate) const COUNT: usize = S::LANES;
+
+    /// The same state in every lane.
+    #[inline(always)]
+    pub(crate) fn new(simd: S, state: &[Goldilocks; WIDTH]) -> Self {
+        let mut vectors = [simd.splat(Goldilocks::ZERO); WIDTH];
+        for (x, &value) in vectors.iter_mut().zip(state) {
+            *x = simd.splat(value);
+        }
+        Self { simd, vectors }
     }
-    for &constant in &INTERNAL {
-        internal_round(simd, state, constant);
+
+    /// Sets element `i` of the first `count` states, and of those after them, which nobody reads, to zero.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, i: usize, count: usize, element: impl Fn(usize) -> Goldilocks) {
+        let mut elements = [Goldilocks::ZERO; MAX_LANES];
+        for (index, x) in elements.iter_mut().enumerate().take(count) {
+            *x = element(index);
+        }
+        self.vectors[i] = self.simd.load(&elements);
     }
-    for constants in &TERMINAL {
-        external_round(simd, state, constants);
+
+    /// Element `i` of every state; zeros after the last.
+    #[inline(always)]
+    pub(crate) fn get(&self, i: usize) -> [Goldilocks; MAX_LANES] {
+        let mut elements = [Goldilocks::ZERO; MAX_LANES];
+        self.simd.store(self.vectors[i], &mut elements);
+        elements
+    }
+
+    /// Permutes every state.
+    #[inline(always)]
+    pub(crate) fn permute(&mut self) {
+        self.simd.call(Permute(&mut self.vectors));
+    }
+}
+
+/// The permutation in every lane. Two states side by side were no faster, although all of a round waits for one power.
+struct Permute<'a, V>(&'a mut [V; WIDTH]);
+
+impl<S: Simd> Routine<S> for Permute<'_, S::Vector> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, simd: S) {
+        let state = self.0;
+        external_layer(simd, state);
+        for constants in &INITIAL {
+            external_round(simd, state, constants);
+        }
+        for &constant in &INTERNAL {
+            internal_round(simd, state, constant);
+        }
+        for constants in &TERMINAL {
+            external_round(simd, state, constants);
+        }
     }
 }
 
@@ -69,25 +121,5 @@ fn external_layer<S: Simd>(simd: S, state: &mut [S::Vector; WIDTH]) {
         for j in [i, i + 4, i + 8] {
             state[j] = simd.add(state[j], sum);
         }
-    }
-}
-
-/// A vector of what `element` gives for each lane below `lanes`, zero in the others.
-#[inline(always)]
-pub(crate) fn gather<S: Simd>(simd: S, lanes: usize, element: impl Fn(usize) -> Goldilocks) -> S::Vector {
-    let mut elements = [Goldilocks::ZERO; MAX_LANES];
-    for (lane, x) in elements.iter_mut().enumerate().take(lanes) {
-        *x = element(lane);
-    }
-    simd.load(&elements)
-}
-
-/// Hands the lanes below `lanes` to `take`.
-#[inline(always)]
-pub(crate) fn scatter<S: Simd>(simd: S, x: S::Vector, lanes: usize, mut take: impl FnMut(usize, Goldilocks)) {
-    let mut elements = [Goldilocks::ZERO; MAX_LANES];
-    simd.store(x, &mut elements);
-    for (lane, &x) in elements.iter().enumerate().take(lanes) {
-        take(lane, x);
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use trainproof_field::{Field, Goldilocks, Isa, Kernel, Simd};
 
-use crate::packed;
+use crate::packed::States;
 
 /// Elements of a state.
 pub const WIDTH: usize = 12;
@@ -17,7 +17,7 @@ const BLOCK: usize = 64;
 
 /// Permutes one state.
 pub fn permute(state: &mut [Goldilocks; WIDTH]) {
-    Isa::SCALAR.run(One(state));
+    Isa::SCALAR.run(Many(std::slice::from_mut(state)));
 }
 
 /// Permutes every state, on the current rayon pool when there are many.
@@ -29,24 +29,6 @@ pub fn permute_all(isa: Isa, states: &mut [[Goldilocks; WIDTH]]) {
     }
 }
 
-struct One<'a>(&'a mut [Goldilocks; WIDTH]);
-
-impl Kernel for One<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut state = [simd.splat(Goldilocks::ZERO); WIDTH];
-        for (x, from) in state.iter_mut().zip(self.0.iter()) {
-            *x = simd.splat(*from);
-        }
-        packed::permute(simd, &mut state);
-        for (x, to) in state.iter().zip(self.0.iter_mut()) {
-            simd.store_part(*x, std::slice::from_mut(to));
-        }
-    }
-}
-
 struct Many<'a>(&'a mut [[Goldilocks; WIDTH]]);
 
 impl Kernel for Many<'_> {
@@ -54,14 +36,16 @@ impl Kernel for Many<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for states in self.0.chunks_mut(S::LANES) {
-            let mut state = [simd.splat(Goldilocks::ZERO); WIDTH];
-            for (i, x) in state.iter_mut().enumerate() {
-                *x = packed::gather(simd, states.len(), |lane| states[lane][i]);
+        for states in self.0.chunks_mut(States::<S>::COUNT) {
+            let mut packed = States::new(simd, &[Goldilocks::ZERO; WIDTH]);
+            for i in 0..WIDTH {
+                packed.set(i, states.len(), |index| states[index][i]);
             }
-            packed::permute(simd, &mut state);
-            for (i, x) in state.iter().enumerate() {
-                packed::scatter(simd, *x, states.len(), |lane, value| states[lane][i] = value);
+            packed.permute();
+            for i in 0..WIDTH {
+                for (state, x) in states.iter_mut().zip(packed.get(i)) {
+                    state[i] = x;
+                }
             }
         }
     }

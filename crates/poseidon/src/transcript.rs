@@ -1,9 +1,10 @@
 //! Challenges from everything said before them (section 2.3).
 
 use rayon::prelude::*;
-use trainproof_field::{Extension, Field, Goldilocks, Isa, Kernel, MAX_LANES, Simd};
+use trainproof_field::{Extension, Field, Goldilocks, Isa, Kernel, Simd};
 
-use crate::{Digest, PoseidonError, RATE, Tag, WIDTH, packed, permute};
+use crate::packed::States;
+use crate::{Digest, PoseidonError, RATE, Tag, WIDTH, permute};
 
 /// The greatest number of bits of one challenge: with 32, no value is likelier than another by more than 2^−32 of itself.
 pub const MAX_CHALLENGE_BITS: usize = 32;
@@ -206,27 +207,21 @@ impl Kernel for Search<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let message = [
+        let mut start = *self.state;
+        start[..RATE].fill(Goldilocks::ZERO);
+        start[..3].copy_from_slice(&[
             Tag::GRIND.element(),
             Goldilocks::from_residue(2),
             Goldilocks::from_residue(self.bits as u64),
-        ];
-        let mut start = [simd.splat(Goldilocks::ZERO); WIDTH];
-        for (x, &value) in start.iter_mut().zip(&message) {
-            *x = simd.splat(value);
-        }
-        for (x, &value) in start.iter_mut().zip(self.state).skip(RATE) {
-            *x = simd.splat(value);
-        }
-        for base in (self.first..self.first + BLOCK).step_by(S::LANES) {
-            let mut state = start;
-            state[message.len()] = packed::gather(simd, S::LANES, |lane| Goldilocks::from_residue(base + lane as u64));
-            packed::permute(simd, &mut state);
-            let mut outputs = [Goldilocks::ZERO; MAX_LANES];
-            simd.store(state[0], &mut outputs);
+        ]);
+        let count = States::<S>::COUNT;
+        for base in (self.first..self.first + BLOCK).step_by(count) {
+            let mut states = States::new(simd, &start);
+            states.set(3, count, |index| Goldilocks::from_residue(base + index as u64));
+            states.permute();
             let done = |x: &Goldilocks| x.value() & ((1 << self.bits) - 1) == 0;
-            if let Some(lane) = outputs[..S::LANES].iter().position(done) {
-                return Some(Goldilocks::from_residue(base + lane as u64));
+            if let Some(index) = states.get(0)[..count].iter().position(done) {
+                return Some(Goldilocks::from_residue(base + index as u64));
             }
         }
         None

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm256_slli_epi64, _mm256_srli_epi64, _mm256_storeu_si256, _mm256_sub_epi64, _mm256_xor_si256,
 };
 
-use super::{Kernel, Simd, sealed::Sealed};
+use super::{Kernel, Routine, Simd, sealed::Sealed};
 use crate::Goldilocks;
 use crate::goldilocks::EPSILON;
 
@@ -24,10 +24,20 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
 
+/// Runs a routine with these instructions, as a function of its own.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn call<R: Routine<Avx2>>(routine: R) -> R::Output {
+    routine.run(Avx2(()))
+}
+
 /// One word in every lane.
 #[inline(always)]
 fn every(x: u64) -> __m256i {
-    // SAFETY: only called with a token at hand, which exists only in `run`: the machine has AVX2.
+    // SAFETY: only called with a token at hand, which exists only in `run` and `call`: the machine has AVX2.
     unsafe { _mm256_set1_epi64x(x as i64) }
 }
 
@@ -102,6 +112,12 @@ impl Sealed for Avx2 {}
 impl Simd for Avx2 {
     type Vector = __m256i;
     const LANES: usize = 4;
+
+    #[inline(always)]
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output {
+        // SAFETY: the token proves AVX2.
+        unsafe { call(routine) }
+    }
 
     #[inline(always)]
     fn splat(self, x: Goldilocks) -> __m256i {

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_sub_epi64,
 };
 
-use super::{Kernel, Simd, sealed::Sealed};
+use super::{Kernel, Routine, Simd, sealed::Sealed};
 use crate::Goldilocks;
 use crate::goldilocks::EPSILON;
 
@@ -25,10 +25,20 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
+/// Runs a routine with these instructions, as a function of its own.
+///
+/// # Safety
+/// The machine must have AVX-512F.
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+unsafe fn call<R: Routine<Avx512>>(routine: R) -> R::Output {
+    routine.run(Avx512(()))
+}
+
 /// ε = 2^64 − p in every lane.
 #[inline(always)]
 fn epsilon() -> __m512i {
-    // SAFETY: only called with a token at hand, which exists only in `run`: the machine has AVX-512F.
+    // SAFETY: only called with a token at hand, which exists only in `run` and `call`: the machine has AVX-512F.
     unsafe { _mm512_set1_epi64(EPSILON as i64) }
 }
 
@@ -90,6 +100,12 @@ impl Sealed for Avx512 {}
 impl Simd for Avx512 {
     type Vector = __m512i;
     const LANES: usize = 8;
+
+    #[inline(always)]
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { call(routine) }
+    }
 
     #[inline(always)]
     fn splat(self, x: Goldilocks) -> __m512i {

@@ -27,6 +27,9 @@ pub trait Simd: Copy + sealed::Sealed {
     /// Lanes of a vector, at most [`MAX_LANES`].
     const LANES: usize;
 
+    /// Runs a routine out of line: its code exists once for each instruction set, however many kernels call it.
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output;
+
     /// One element in every lane.
     fn splat(self, x: Goldilocks) -> Self::Vector;
 
@@ -113,6 +116,16 @@ pub trait Kernel {
 
     /// Does the work.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A part of kernels, large enough to be called instead of inlined. `run`, and all that it hands vectors to, must be
+/// `#[inline(always)]`.
+pub trait Routine<S: Simd> {
+    /// What the part gives.
+    type Output;
+
+    /// Does the part.
+    fn run(self, simd: S) -> Self::Output;
 }
 
 mod sealed {

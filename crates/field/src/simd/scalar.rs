@@ -1,8 +1,8 @@
 //! One lane, plain integer instructions.
 
-use super::{Simd, sealed::Sealed};
+use super::{Routine, Simd, sealed::Sealed};
 use crate::Goldilocks;
-use crate::goldilocks::{EPSILON, canonical, reduce};
+use crate::goldilocks::{EPSILON, canonical, epsilon_if, reduce};
 
 /// The token of plain integer instructions.
 #[derive(Clone, Copy)]
@@ -17,6 +17,11 @@ impl Sealed for Scalar {}
 impl Simd for Scalar {
     type Vector = u64;
     const LANES: usize = 1;
+
+    #[inline(never)]
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output {
+        routine.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: Goldilocks) -> u64 {
@@ -37,14 +42,14 @@ impl Simd for Scalar {
     #[inline(always)]
     fn add(self, x: u64, y: u64) -> u64 {
         let (sum, carry) = x.overflowing_add(y);
-        let (sum, carry) = sum.overflowing_add(EPSILON * u64::from(carry));
+        let (sum, carry) = sum.overflowing_add(epsilon_if(carry));
         sum.wrapping_add(EPSILON * u64::from(carry))
     }
 
     #[inline(always)]
     fn sub(self, x: u64, y: u64) -> u64 {
         let (difference, borrow) = x.overflowing_sub(y);
-        let (difference, borrow) = difference.overflowing_sub(EPSILON * u64::from(borrow));
+        let (difference, borrow) = difference.overflowing_sub(epsilon_if(borrow));
         difference.wrapping_sub(EPSILON * u64::from(borrow))
     }
 
