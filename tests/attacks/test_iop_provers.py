@@ -17,7 +17,7 @@ from trainproof.reference.iop.field import Element, Rejected
 from trainproof.reference.iop.fractions import multiplicities
 from trainproof.reference.iop.layout import Part
 from trainproof.reference.iop.multilinear import Array
-from trainproof.reference.iop.proof import Oracle, begin, prove, verify
+from trainproof.reference.iop.proof import Oracle, numbers, prove, verify
 from trainproof.reference.iop.protocol import Protocol
 from trainproof.reference.iop.sums import Sums
 from trainproof.reference.iop.tensors import Tensors
@@ -29,22 +29,22 @@ SAMPLE = 24
 class LyingChannel(ProvingChannel):
     """Adds ``delta`` to one element of one message, before it is absorbed."""
 
-    def __init__(self, message: int, element: int, delta: Element) -> None:
-        super().__init__(HashTranscript())
+    def __init__(self, given: Case, message: int, element: int, delta: Element) -> None:
+        super().__init__(HashTranscript(numbers(given.statement)))
         self._lie, self._message = (element, delta), message
 
-    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+    def values(self, tag: str, where: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
         def lie() -> list[Element]:
             elements = list(compute())
             if len(self.proof) == self._message:
                 elements[self._lie[0]] = elements[self._lie[0]] + self._lie[1]
             return elements
 
-        return super().values(label, count, lie)
+        return super().values(tag, where, count, lie)
 
 
 def verdict_on(given: Case, oracle: Oracle, channel: ProvingChannel, sums: Sums) -> str | None:
-    begin(channel.transcript, given.statement, oracle.digest())
+    channel.transcript.absorb_bytes("commit", oracle.digest())
     Protocol(given.statement, channel, sums).run()
     try:
         verify(given.statement, oracle, channel.proof)
@@ -63,7 +63,7 @@ def lie_in_messages(given: Case, count: int | None) -> tuple[int, int]:
     chosen = places if count is None else rng.sample(places, count)
     rejected = 0
     for i, j in chosen:
-        channel = LyingChannel(i, j, rng.choice([Element(1), Element(-1), Element(0, 1)]))
+        channel = LyingChannel(given, i, j, rng.choice([Element(1), Element(-1), Element(0, 1)]))
         where = verdict_on(given, oracle, channel, sums)
         rejected += where is not None
     return rejected, len(chosen)
@@ -89,9 +89,9 @@ def test_a_wrong_value_of_a_column_is_found_by_the_oracle() -> None:
     sums = Sums(given.statement, Tensors(given.statement, oracle.columns()))
     proof = prove(given.statement, oracle)
     where = [
-        verdict_on(given, oracle, LyingChannel(i, 0, Element(1)), sums)
+        verdict_on(given, oracle, LyingChannel(given, i, 0, Element(1)), sums)
         for i, (label, _) in enumerate(proof)
-        if label == "D" or label == "table.R8"
+        if label in ("value D", "value table.R8")
     ]
     assert where == ["leaves: numerator", "selection"]
 
@@ -160,4 +160,4 @@ def test_a_lie_about_a_virtual_polynomial_is_rejected(name: str) -> None:
     columns |= multiplicities(LyingTensors(given, columns, name, at, delta))
     sums = Sums(given.statement, LyingTensors(given, columns, name, at, delta))
     oracle = Oracle(given.statement, columns)
-    assert verdict_on(given, oracle, ProvingChannel(HashTranscript()), sums) == where
+    assert verdict_on(given, oracle, ProvingChannel(HashTranscript(numbers(given.statement))), sums) == where

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from exact_specs import conv, linear, make
+from iop_cheats import plain
 from iop_nets import Case, case, random_case
 from trainproof.exact.spec import Format
 from trainproof.reference import exact
+from trainproof.reference.iop.channel import SpongeTranscript
 from trainproof.reference.iop.direct import failing
 from trainproof.reference.iop.field import Element, P, Rejected
 from trainproof.reference.iop.identities import families
@@ -178,6 +180,14 @@ def rejects(given: Case, oracle: Oracle, proof: Any) -> bool:
     except Rejected:
         return True
     return False
+
+
+def test_the_sponge_of_the_proof_serves_as_transcript() -> None:
+    given = plain(steps=1)
+    oracle = Oracle(given.statement, given.witness())
+    proof = prove(given.statement, oracle, SpongeTranscript)
+    verify(given.statement, oracle, proof, SpongeTranscript)
+    assert rejects(given, oracle, proof)  # under another transcript
 
 
 def test_wide_formats_are_proven_in_limbs() -> None:

@@ -66,7 +66,7 @@ class Blocks:
             return
         claims = [self.ledger.take(key) for key in keys]
         point = same([claim.point for claim in claims])
-        u = self.channel.challenges("cells", len(claims))
+        u = self.channel.challenges(len(claims))
         value = combine(u, [claim.value for claim in claims])
         t, b, o, *w = split(self.statement.result_shape(geometry.index), point)
         if geometry.block.bias:
@@ -110,9 +110,9 @@ class Blocks:
         self, geometry: Geometry, label: str, point: Point, factors: list[Element], last: Element
     ) -> None:
         """Σ_i factor_i·dz_i(point) = last; the dz_i are sent, and owed in one random combination."""
-        values = self.channel.values(f"{label} errors", len(factors), lambda: self.sums.errors(geometry, point))
+        values = self.channel.values("errors", label, len(factors), lambda: self.sums.errors(geometry, point))
         self.channel.require(combine(factors, values) == last, label)
-        shares = self.channel.challenges("cells", len(values))
+        shares = self.channel.challenges(len(values))
         weight = Weight.point(self.statement.result_shape(geometry.index), point)
         self.pending(geometry).append((weight, list(shares), combine(shares, values)))
 
@@ -126,7 +126,7 @@ class Blocks:
         kernels = [claim for claim, part in zip(claims, parts, strict=True) if part.offset is not None]
         if kernels:
             point = same([claim.point for claim in kernels])
-            omega = self.channel.challenges("offsets", len(kernels))
+            omega = self.channel.challenges(len(kernels))
             self._weight_gradient(geometry, point, omega, combine(omega, [claim.value for claim in kernels]))
         for claim, part in zip(claims, parts, strict=True):
             if part.offset is None:
@@ -151,7 +151,7 @@ class Blocks:
             label, count, 3, value, lambda: self.sums.gradient(geometry, steps, o, channels, omega)
         )
         sample, q, _ = cut(place, samples, variables(geometry.space))
-        (met,) = self.channel.values(f"{label} met", 1, lambda: [self.sums.met(geometry, o, omega, place)])
+        (met,) = self.channel.values("met", label, 1, lambda: [self.sums.met(geometry, o, omega, place)])
         x = self.x(geometry, sample + c + q)
         self.channel.require(listed(steps, sample[: len(t)]) * x * met == last, label)
         label = f"windows {geometry.index}"
@@ -180,7 +180,7 @@ class Blocks:
         if not claims:
             return
         shape, label = self.statement.result_shape(geometry.index), f"errors {geometry.index}"
-        mix = self.channel.challenges("errors", len(claims))
+        mix = self.channel.challenges(len(claims))
         value = combine(mix, [value for _, _, value in claims])
         weights = [
             (weight, [share * part for part in shares]) for (weight, shares, _), share in zip(claims, mix, strict=True)

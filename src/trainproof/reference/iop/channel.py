@@ -12,13 +12,14 @@ from typing import NamedTuple, Protocol
 
 from blake3 import blake3
 
+from trainproof.reference import poseidon2
 from trainproof.reference.hashing import sized, u64
 from trainproof.reference.iop.field import Element, P, Rejected, inverse
 from trainproof.reference.iop.multilinear import Point
 from trainproof.reference.iop.vector import Vector
 
 Proof = list[tuple[str, list[Element]]]
-"""Messages in order, each with its label."""
+"""Messages in order. Labels are not sent, the statement fixes them: they name the place where two sides drift apart."""
 
 
 class Term(NamedTuple):
@@ -29,29 +30,46 @@ class Term(NamedTuple):
 
 
 class Transcript(Protocol):
-    """A hash that messages go into and challenges come out of."""
+    """A hash that tagged messages go into and challenges come out of."""
 
-    def absorb(self, label: str, elements: Sequence[Element]) -> None: ...
+    def absorb(self, tag: str, elements: Sequence[Element]) -> None: ...
 
-    def absorb_bytes(self, label: str, data: bytes) -> None: ...
+    def absorb_bytes(self, tag: str, data: bytes) -> None: ...
 
-    def challenge(self, label: str) -> Element: ...
+    def challenge(self) -> Element: ...
+
+
+class SpongeTranscript:
+    """The transcript of docs/protocol.md, section 2.3."""
+
+    def __init__(self, statement: list[int]) -> None:
+        self._sponge = poseidon2.Transcript("step", statement)
+
+    def absorb(self, tag: str, elements: Sequence[Element]) -> None:
+        self._sponge.absorb_extensions(tag, [(x.a, x.b) for x in elements])
+
+    def absorb_bytes(self, tag: str, data: bytes) -> None:
+        self._sponge.absorb_bytes(tag, data)
+
+    def challenge(self) -> Element:
+        return Element(*self._sponge.challenge_extension())
 
 
 class HashTranscript:
-    """Chained BLAKE3: stands in for the sponge of the step proof."""
+    """Chained BLAKE3: stands in for the sponge where many proofs are made, being a hundred times as fast."""
 
-    def __init__(self) -> None:
-        self._state = b"trainproof.iop.v1"
+    def __init__(self, statement: list[int]) -> None:
+        self._state = b""
+        self.absorb("stmt", [Element(x) for x in statement])
 
-    def absorb_bytes(self, label: str, data: bytes) -> None:
-        self._state = blake3(self._state + sized(label.encode()) + sized(data)).digest()
+    def absorb_bytes(self, tag: str, data: bytes) -> None:
+        self._state = blake3(self._state + sized(tag.encode()) + sized(data)).digest()
 
-    def absorb(self, label: str, elements: Sequence[Element]) -> None:
-        self.absorb_bytes(label, u64(len(elements)) + b"".join(u64(x.a) + u64(x.b) for x in elements))
+    def absorb(self, tag: str, elements: Sequence[Element]) -> None:
+        self.absorb_bytes(tag, b"".join(u64(x.a) + u64(x.b) for x in elements))
 
-    def challenge(self, label: str) -> Element:
-        self.absorb_bytes("challenge " + label, b"")
+    def challenge(self) -> Element:
+        self.absorb_bytes("draw", b"")
         words: list[int] = []
         seek = 0
         while len(words) < 2:
@@ -63,19 +81,19 @@ class HashTranscript:
 
 
 class Channel:
-    """What both sides share: the transcript, and the check of a sumcheck's rounds."""
+    """What both sides share: the transcript, and the rounds of a sumcheck."""
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
 
-    def challenge(self, label: str) -> Element:
-        return self.transcript.challenge(label)
+    def challenge(self) -> Element:
+        return self.transcript.challenge()
 
-    def challenges(self, label: str, count: int) -> Point:
-        return tuple(self.challenge(label) for _ in range(count))
+    def challenges(self, count: int) -> Point:
+        return tuple(self.challenge() for _ in range(count))
 
-    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
-        """A message of ``count`` elements, absorbed."""
+    def values(self, tag: str, where: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+        """A message of ``count`` elements, absorbed under its tag; ``where`` tells people which one it is."""
         raise NotImplementedError
 
     def require(self, condition: bool, where: str) -> None:
@@ -94,8 +112,8 @@ class Channel:
         for i in range(rounds):
             if i == 0:
                 tables = self.prepare(terms)
-            sent = self.values(f"{label} round {i}", degree, partial(round_values, tables, degree))
-            r = self.challenge(label)
+            sent = self.values("round", f"{label} {i}", degree, partial(round_values, tables, degree))
+            r = self.challenge()
             claim = interpolate([sent[0], claim - sent[0], *sent[1:]], r)
             tables = fold(tables, r)
             point.append(r)
@@ -113,12 +131,12 @@ class ProvingChannel(Channel):
         super().__init__(transcript)
         self.proof: Proof = []
 
-    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+    def values(self, tag: str, where: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
         elements = list(compute())
         if len(elements) != count:
-            raise AssertionError(f"{label} has {len(elements)} elements instead of {count}")
-        self.proof.append((label, elements))
-        self.transcript.absorb(label, elements)
+            raise AssertionError(f"{tag} {where} has {len(elements)} elements instead of {count}")
+        self.proof.append((label(tag, where), elements))
+        self.transcript.absorb(tag, elements)
         return elements
 
     def require(self, condition: bool, where: str) -> None:
@@ -135,12 +153,12 @@ class VerifyingChannel(Channel):
         super().__init__(transcript)
         self._proof, self._read = proof, 0
 
-    def values(self, label: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
+    def values(self, tag: str, where: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
         self.require(self._read < len(self._proof), "the proof ends early")
         name, elements = self._proof[self._read]
         self._read += 1
-        self.require(name == label and len(elements) == count, f"message {label}")
-        self.transcript.absorb(label, elements)
+        self.require(name == label(tag, where) and len(elements) == count, f"message {label(tag, where)}")
+        self.transcript.absorb(tag, elements)
         return elements
 
     def require(self, condition: bool, where: str) -> None:
@@ -152,6 +170,10 @@ class VerifyingChannel(Channel):
 
     def end(self) -> None:
         self.require(self._read == len(self._proof), "the proof goes on after its end")
+
+
+def label(tag: str, where: str) -> str:
+    return f"{tag} {where}".rstrip()
 
 
 # Sumcheck.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Union
 
-P: Final = 2**64 - 2**32 + 1
-SQUARE: Final = 7  # X², no square modulo p
+from trainproof.reference.field import NON_RESIDUE, P, ext_inverse, ext_mul, inverse
 
 Scalar = Union["Element", int]
 
@@ -39,7 +38,7 @@ class Element:
 
     def __mul__(self, other: Scalar) -> Element:
         x = lift(other)
-        return Element(self.a * x.a + SQUARE * self.b * x.b, self.a * x.b + self.b * x.a)
+        return Element(*ext_mul((self.a, self.b), (x.a, x.b)))
 
     def __rsub__(self, other: Scalar) -> Element:
         return lift(other) - self
@@ -51,8 +50,7 @@ class Element:
     __rmul__ = __mul__
 
     def inverse(self) -> Element:
-        norm = inverse(self.a * self.a - SQUARE * self.b * self.b)
-        return Element(self.a * norm, -self.b * norm)
+        return Element(*ext_inverse((self.a, self.b)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Element | int):
@@ -71,11 +69,6 @@ def lift(x: Scalar) -> Element:
     return x if isinstance(x, Element) else Element(x)
 
 
-def inverse(x: int) -> int:
-    """1/x modulo p; 0 has none and gives 0."""
-    return pow(x % P, P - 2, P)
-
-
 def signed(x: int) -> int:
     """The representative of least absolute value."""
     x %= P
@@ -83,3 +76,5 @@ def signed(x: int) -> int:
 
 
 HALF: Final = inverse(2)
+
+__all__ = ["HALF", "NON_RESIDUE", "Element", "P", "Rejected", "Scalar", "inverse", "lift", "signed"]

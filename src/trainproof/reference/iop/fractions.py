@@ -129,12 +129,12 @@ def fraction_tree(
             levels.append((n[0::2] * d[1::2] + n[1::2] * d[0::2], d[0::2] * d[1::2]))
         return [part.element() for part in levels[-1]]
 
-    numerator, denominator = channel.values("root", 2, root)
+    numerator, denominator = channel.values("root", "", 2, root)
     channel.require(numerator == 0, "root: the fractions do not add up to 0")
     channel.require(denominator != 0, "root: a denominator is 0")
     point: Point = ()
     for level in range(count):
-        weight = channel.challenge("tree")
+        weight = channel.challenge()
 
         def halves(level: int = level) -> list[Vector]:
             return [part[side::2] for part in levels[count - 1 - level] for side in (0, 1)]
@@ -151,9 +151,9 @@ def fraction_tree(
             e = eq_table(place)
             return [(part * e).sum(0).element() for part in halves()]
 
-        n0, n1, d0, d1 = channel.values(f"level {level} halves", 4, split)
+        n0, n1, d0, d1 = channel.values("halves", f"level {level}", 4, split)
         channel.require(eq(point, place) * (n0 * d1 + n1 * d0 + weight * d0 * d1) == last, f"level {level}")
-        side = channel.challenge("tree")
+        side = channel.challenge()
         numerator, denominator = n0 + side * (n1 - n0), d0 + side * (d1 - d0)
         point = (*place, side)
     return point, numerator, denominator

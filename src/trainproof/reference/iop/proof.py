@@ -54,26 +54,27 @@ class Oracle:
         return bytes(state.digest())
 
 
-def begin(transcript: Transcript, statement: Statement, digest: bytes) -> None:
-    """Everything public, before the first challenge."""
-    transcript.absorb_bytes("specification", statement.spec.encode())
-    numbers = (statement.samples, statement.steps, statement.first, statement.table_bits, *statement.order)
-    transcript.absorb_bytes("statement", b"".join(u64(x) for x in numbers))
-    transcript.absorb_bytes("commitment", digest)
+Begin = Callable[[list[int]], Transcript]
+"""A transcript that has absorbed a statement."""
 
 
-def prove(statement: Statement, oracle: Oracle, transcript: Callable[[], Transcript] = HashTranscript) -> Proof:
+def numbers(statement: Statement) -> list[int]:
+    """The statement as elements: the specification's digest in words of 32 bits, then what is not in it."""
+    digest = bytes.fromhex(statement.spec.digest())
+    words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)]
+    return [*words, statement.samples, statement.steps, statement.first, statement.table_bits, *statement.order]
+
+
+def prove(statement: Statement, oracle: Oracle, begin: Begin = HashTranscript) -> Proof:
     """The messages of a prover who holds these columns, valid or not."""
     check(statement)
-    channel = ProvingChannel(transcript())
-    begin(channel.transcript, statement, oracle.digest())
+    channel = ProvingChannel(begin(numbers(statement)))
+    channel.transcript.absorb_bytes("commit", oracle.digest())
     Protocol(statement, channel, Sums(statement, Tensors(statement, oracle.columns()))).run()
     return channel.proof
 
 
-def verify(
-    statement: Statement, oracle: Oracle, proof: Proof, transcript: Callable[[], Transcript] = HashTranscript
-) -> None:
+def verify(statement: Statement, oracle: Oracle, proof: Proof, begin: Begin = HashTranscript) -> None:
     """Check a proof.
 
     Raises:
@@ -81,8 +82,8 @@ def verify(
         FormatError: the statement is outside what can be proven (docs/identities.md, 15).
     """
     check(statement)
-    channel = VerifyingChannel(transcript(), proof)
-    begin(channel.transcript, statement, oracle.digest())
+    channel = VerifyingChannel(begin(numbers(statement)), proof)
+    channel.transcript.absorb_bytes("commit", oracle.digest())
     protocol = Protocol(statement, channel, None)
     protocol.run()
     channel.end()

@@ -59,7 +59,7 @@ class Protocol(Blocks):
     def column(self, name: str, point: Point) -> Element:
         """The value of a committed column that the prover sends; the same claim is sent once."""
         if (name, point) not in self.ledger.opened:
-            (value,) = self.channel.values(name, 1, lambda: [self.sums.column(name, point)])
+            (value,) = self.channel.values("value", name, 1, lambda: [self.sums.column(name, point)])
             self.ledger.open(name, point, value)
         return self.ledger.opened[name, point]
 
@@ -83,7 +83,7 @@ class Protocol(Blocks):
     def lookups(self) -> list[tuple[Lookup, Claim]]:
         """Section 13."""
         channel = self.channel
-        alpha, beta, gamma = channel.challenges("lookup", 3)
+        alpha, beta, gamma = channel.challenges(3)
         layout, count = slots(self.statement)
         point, numerator, denominator = fraction_tree(
             channel, count, lambda: leaves(self.statement, self.sums.tensors, alpha, beta, gamma)
@@ -107,7 +107,7 @@ class Protocol(Blocks):
             first, second = rows(self.statement, slot.table)
             y = listed(second, place) if any(second) else Element(0)
             return -self.column(multiplicity(slot.table), place), number(place) if first else Element(0), y
-        (x,) = self.channel.values(family.name, 1, lambda: [evaluate(whole(self.sums.tensors, family), place)])
+        (x,) = self.channel.values("leaf", family.name, 1, lambda: [evaluate(whole(self.sums.tensors, family), place)])
         return mask(family.shape, place), x, self.column(family.pair, place) if family.pair else Element(0)
 
     # 2.
@@ -123,8 +123,8 @@ class Protocol(Blocks):
 
     def _zero_check(self, label: str, shape: tuple[int, ...], group: list[Zero]) -> None:
         count = variables(shape)
-        rho = self.channel.challenges(label, count)
-        weights = self.channel.challenges(label, len(group))
+        rho = self.channel.challenges(count)
+        weights = self.channel.challenges(len(group))
         degree = 1 + max(len(terms) for family in group for _, terms in family.products)
         point, last = self.channel.sumcheck(
             label, count, degree, Element(0), lambda: self.sums.zero(group, rho, weights)
@@ -146,14 +146,14 @@ class Protocol(Blocks):
         statement, channel = self.statement, self.channel
         pixels, labels = (int(kind not in statement.without) for kind in SELECTION)
         high, low, used = packing(statement.spec.input.shape)
-        rho = channel.challenges("selection", variables(statement.positions))
-        places = channel.challenges("selection", low)
+        rho = channel.challenges(variables(statement.positions))
+        places = channel.challenges(low)
         claim = Element(0)
         if pixels:
             for i in range(used):
                 claim = claim + self.column("P", (*rho, *corner(i, high), *places)) * 256**i
         label = self._label(rho) if labels else Element(0)
-        weight = channel.challenge("selection") * labels
+        weight = channel.challenge() * labels
         claim = claim + weight * label
         row, last = channel.sumcheck(
             "rows", statement.index_bits, 2, claim, lambda: self.sums.select(rho, places, Element(pixels), weight)
@@ -161,7 +161,7 @@ class Protocol(Blocks):
         data = weight * self.column("L", row)
         if pixels:
             data = data + self.column("D", (*row, *places))
-        (chosen,) = channel.values("row weight", 1, lambda: [evaluate(self.sums.rows(rho), row)])
+        (chosen,) = channel.values("rows", "", 1, lambda: [evaluate(self.sums.rows(rho), row)])
         channel.require(data * chosen == last, "selection")
         place, last = channel.sumcheck(
             "index bits", len(rho), statement.index_bits + 1, chosen, lambda: self.sums.bits(rho, row)
@@ -174,7 +174,7 @@ class Protocol(Blocks):
 
     def _label(self, rho: Point) -> Element:
         """Σ_o o·hl(ρ, o)."""
-        (label,) = self.channel.values("label", 1, lambda: [self._inner(rho)])
+        (label,) = self.channel.values("label", "", 1, lambda: [self._inner(rho)])
         count = bits(self.statement.spec.classes)
         o, last = self.channel.sumcheck("label", count, 2, label, lambda: [Term(1, list(self.sums.label(rho)))])
         self.channel.require(number(o) * self.column("hl", (*rho, *o)) == last, "label")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainproof.reference.iop.field import SQUARE, Element, P, Scalar, lift
+from trainproof.reference.iop.field import NON_RESIDUE, Element, P, Scalar, lift
 
 Packed = NDArray[Any]
 
@@ -29,7 +29,7 @@ def pack(x: Scalar) -> int:
 def reduce(x: Packed) -> Packed:
     """Three parts to two, each below p."""
     high = x >> _WIDTH
-    found: Packed = ((x & _LOW) + SQUARE * (high >> _WIDTH)) % P | (high & _LOW) % P << _WIDTH
+    found: Packed = ((x & _LOW) + NON_RESIDUE * (high >> _WIDTH)) % P | (high & _LOW) % P << _WIDTH
     return found
 
 
