@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +108,15 @@ def test_every_family_of_constraints_is_needed() -> None:
     needed = set(named) | set(limbs)
     print(f"families that alone reject some witness: {len(needed & kinds)}/{len(kinds)}")
     assert needed == kinds
+
+
+def test_the_document_names_every_family_and_cheat() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "identities.md").read_text()
+    families_ = {kind.removesuffix(", limb").replace("bias", "weight") for kind in all_kinds()}
+    assert not [name for name in families_ if f"`{name}`" not in text]
+    for name, (expected, _) in CHEATS.items():
+        row = next(line for line in text.splitlines() if f"`{name}`" in line and line.startswith("| `"))
+        assert row.startswith("| " + ", ".join(f"`{family}`" for family in expected) + " |"), name
 
 
 @pytest.mark.slow
