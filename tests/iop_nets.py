@@ -171,3 +171,40 @@ def random_case(seed: int) -> Case:
     b, c, j = (rng.randrange(samples) for _ in range(3))
     order = Order(rng.choice(units), b, rng.choice(units), c, j)
     return case(spec, seed=seed, samples=samples, steps=steps, order=order)
+
+
+COVERING = [1, 50, 48, 39, 53, 3, 10, 16]
+"""Seeds of small random cases that have every one of ``FEATURES`` together."""
+
+FEATURES = {
+    *("cross_entropy", "mean_squared_error", "momentum", "no momentum", "k=1", "k=2", "k=4", "no bias"),
+    *("none", "none relu", "max", "max relu", "avg", "avg relu", "conv after conv", "stride", "padding", "flatten"),
+    *("hidden linear", "conv of the whole image", "padded channels", "padded classes", "padded sizes"),
+    *("N no power of two", "a pass ends within"),
+}
+
+
+def features(given: Case) -> set[str]:
+    """What a case has of ``FEATURES``."""
+    statement, blocks = given.statement, given.statement.spec.blocks
+    momentum = "momentum" if statement.spec.momentum is not None else "no momentum"
+    found = {statement.spec.loss.kind, f"k={statement.steps}", momentum}
+    for i, block in enumerate(blocks):
+        last, below = i + 1 == len(blocks), blocks[i - 1] if i else None
+        conv_ = block.kind == "conv"
+        has = {
+            f"{block.pool}{' relu' if block.relu else ''}": not last,
+            "conv after conv": conv_ and i > 0,
+            "stride": conv_ and max(block.stride) > 1,
+            "padding": conv_ and max(block.padding) > 0,
+            "no bias": not block.bias,
+            "flatten": not conv_ and below is not None and below.windows != (1, 1),
+            "hidden linear": not conv_ and not last,
+            "conv of the whole image": conv_ and last,
+            "padded classes" if last else "padded channels": block.outputs & (block.outputs - 1) != 0,
+            "padded sizes": conv_ and any(n & (n - 1) for n in block.inputs[1:]),
+        }
+        found |= {name for name, there in has.items() if there}
+    places = [place.j for place in statement.places[:-1]]
+    found |= {"N no power of two"} if statement.samples & (statement.samples - 1) else set()
+    return found | ({"a pass ends within"} if sorted(places) != places else set())

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from iop_cheats import CHEATS, plain, pooled
+from iop_cheating import plain, pooled
+from iop_cheats import CHEATS
 from iop_nets import Case
 from trainproof.reference.iop.channel import HashTranscript, ProvingChannel
 from trainproof.reference.iop.field import Element, Rejected

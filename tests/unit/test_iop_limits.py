@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from exact_specs import conv, linear, make
-from iop_cheats import plain, pooled
+from iop_cheating import plain, pooled
 from iop_nets import Case
 from trainproof.errors import FormatError
 from trainproof.exact.spec import Format, Rate, Velocity
