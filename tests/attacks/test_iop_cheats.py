@@ -121,6 +121,7 @@ def test_the_document_names_every_family_and_cheat() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_every_family_of_limbs_is_needed_in_the_protocol() -> None:
     cheats = limb_cheats()
     for family, (given, changes) in cheats.items():
@@ -171,6 +172,7 @@ def test_no_single_lie_is_accepted() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_no_single_lie_is_accepted_anywhere() -> None:
     sweep(range(200, 200 + WIDE_SWEEP), 3, 5, 6)
 

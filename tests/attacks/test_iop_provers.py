@@ -24,7 +24,7 @@ from trainproof.reference.iop.sums import Sums
 from trainproof.reference.iop.tensors import Tensors
 from trainproof.reference.iop.witness import Columns, limbs
 
-SAMPLE = 24
+SAMPLE = 16
 
 
 class LyingChannel(ProvingChannel):
@@ -77,6 +77,7 @@ def test_a_lie_in_a_message_is_rejected() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 def test_a_lie_in_any_message_is_rejected(loss: str) -> None:
     rejected, told = lie_in_messages(pooled(loss=loss, momentum=2, rate=3), None)

@@ -22,7 +22,7 @@ from trainproof.reference.iop.field import HALF, Element, P, Rejected, signed
 from trainproof.reference.iop.fractions import fraction_tree
 from trainproof.reference.iop.ledger import Claim, Ledger
 from trainproof.reference.iop.proof import Begin
-from trainproof.reference.iop.vector import Vector, concatenate
+from trainproof.reference.iop.vector import Vector, between, concatenate, inner
 from trainproof.reference.iop.weights import Weight
 
 integers = st.one_of(st.integers(0, P - 1), st.sampled_from([0, 1, P - 1, 2**32, 2**32 - 1, P - 2**32]))
@@ -60,6 +60,8 @@ def test_vectors_are_elements_side_by_side(pairs: list[tuple[Element, Element]],
     assert (x * y).elements() == [a * b for a, b in pairs]
     assert (x * s).elements() == [a * s for a, _ in pairs]
     assert x.sum(0).element() == sum((a for a, _ in pairs), Element(0))
+    assert inner(x, y).element() == sum((a * b for a, b in pairs), Element(0))
+    assert between(x, y, s).elements() == [a + (b - a) * s for a, b in pairs]
     assert concatenate([x, y]).elements() == x.elements() + y.elements()
     assert Vector.of([-1, 5]).elements() == [Element(P - 1), Element(5)]
 

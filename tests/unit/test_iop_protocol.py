@@ -71,6 +71,7 @@ def test_these_random_nets_have_every_feature() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_honest_chunks_of_many_random_nets_are_accepted() -> None:
     for seed in LARGE:
         check(random_case(seed))

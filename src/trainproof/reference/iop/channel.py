@@ -16,7 +16,7 @@ from trainproof.reference import poseidon2
 from trainproof.reference.hashing import sized, u64
 from trainproof.reference.iop.field import Element, P, Rejected, inverse
 from trainproof.reference.iop.multilinear import Point
-from trainproof.reference.iop.vector import Vector
+from trainproof.reference.iop.vector import Vector, between, inner
 
 Proof = list[tuple[str, list[Element]]]
 """Messages in order. Labels are not sent, the statement fixes them: they name the place where two sides drift apart."""
@@ -186,11 +186,12 @@ def round_values(terms: list[Term], degree: int) -> list[Element]:
     now = {}
     for key, table in tables.items():
         low, high = (half.reshape(1, -1) for half in (table[: len(table) // 2], table[len(table) // 2 :]))
-        now[key] = low + (high - low) * places
+        now[key] = between(low, high, places)
     found = [Element(0)] * degree
     for coefficient, factors in terms:
-        product = reduce(Vector.__mul__, [now[id(factor)] for factor in factors])
-        found = [total + value * coefficient for total, value in zip(found, product.sum(1).elements(), strict=True)]
+        *others, last = (now[id(factor)] for factor in factors)
+        sums = inner(reduce(Vector.__mul__, others), last, 1) if others else last.sum(1)
+        found = [total + value * coefficient for total, value in zip(found, sums.elements(), strict=True)]
     return found
 
 
@@ -201,7 +202,7 @@ def fold(terms: list[Term], r: Element) -> list[Term]:
         for table in term.factors:
             if id(table) not in folded:
                 middle = len(table) // 2
-                folded[id(table)] = table[:middle] + (table[middle:] - table[:middle]) * r
+                folded[id(table)] = between(table[:middle], table[middle:], r)
     return [Term(term.coefficient, [folded[id(table)] for table in term.factors]) for term in terms]
 
 

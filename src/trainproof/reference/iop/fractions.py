@@ -18,7 +18,7 @@ from trainproof.reference.iop.identities import Lookup, families, rows, tag
 from trainproof.reference.iop.layout import Statement
 from trainproof.reference.iop.multilinear import Array, Point, Shape, bits, eq, eq_index, eq_table, variables
 from trainproof.reference.iop.tensors import Tensors
-from trainproof.reference.iop.vector import Vector, concatenate
+from trainproof.reference.iop.vector import Vector, concatenate, inner
 from trainproof.reference.iop.witness import Columns, cell_values
 
 
@@ -149,7 +149,7 @@ def fraction_tree(
 
         def split(place: Point = place) -> list[Element]:
             e = eq_table(place)
-            return [(part * e).sum(0).element() for part in halves()]
+            return [inner(part, e).element() for part in halves()]
 
         n0, n1, d0, d1 = channel.values("halves", f"level {level}", 4, split)
         channel.require(eq(point, place) * (n0 * d1 + n1 * d0 + weight * d0 * d1) == last, f"level {level}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainproof.reference.iop.field import HALF, Element, Scalar
-from trainproof.reference.iop.vector import Vector
+from trainproof.reference.iop.vector import Vector, inner
 
 Point = tuple[Element, ...]
 Shape = tuple[int, ...]
@@ -70,7 +70,7 @@ def eq_table(point: Point) -> Vector:
 
 def evaluate(table: Vector, point: Point) -> Element:
     """The extension of a flat table at a point."""
-    return (table * eq_table(point)).sum(0).element()
+    return inner(table, eq_table(point)).element()
 
 
 def contract(table: Vector, axis: int, weights: Vector) -> Vector:

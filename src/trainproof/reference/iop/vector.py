@@ -1,6 +1,6 @@
 """Arrays of field elements: what the prover computes with. The verifier has scalars only.
 
-An element a + b·X is held as the one Python integer a + b·2^130, in a NumPy array of objects. A product of two such
+An element a + b·X is held as the one Python integer a + b·2^160, in a NumPy array of objects. A product of two such
 integers has the three coefficients of the product side by side, without carries between them; a sum of any number that
 fits a memory has its two sums. One reduction serves all.
 """
@@ -16,7 +16,7 @@ from trainproof.reference.iop.field import NON_RESIDUE, Element, P, Scalar, lift
 
 Packed = NDArray[Any]
 
-_WIDTH: Final = 130  # a·d + b·c < 2^129
+_WIDTH: Final = 160  # sums of up to 2^29 products a·d + b·c < 2^131
 _LOW: Final = (1 << _WIDTH) - 1
 _ZERO: Final = P | P << _WIDTH  # added before a subtraction, so that no part is negative
 
@@ -93,6 +93,17 @@ def packed(x: Vector | Scalar) -> Any:
 
 def unpack(x: int) -> Element:
     return Element(x & _LOW, x >> _WIDTH)
+
+
+def inner(x: Vector, y: Vector, axis: int = 0) -> Vector:
+    """Σ x·y along an axis."""
+    total = np.asarray((x.packed * y.packed).sum(axis=axis), dtype=object)
+    return Vector(reduce(np.atleast_1d(total)))
+
+
+def between(low: Vector, high: Vector, at: Vector | Scalar) -> Vector:
+    """low + (high − low)·at."""
+    return Vector(reduce(low.packed + (high.packed + _ZERO - low.packed) * packed(at)))
 
 
 def concatenate(parts: list[Vector]) -> Vector:
