@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import gcd, prod
+from math import gcd
 from typing import NamedTuple
 
 from trainproof.exact.spec import Spec, Velocity
@@ -233,8 +233,3 @@ def columns(statement: Statement) -> dict[str, Shape]:
                 if spec.momentum is not None:
                     found[f"{part.name}.velocity@{t}"] = part.shape
     return found
-
-
-def cells(shapes: dict[str, Shape]) -> int:
-    """Committed cells."""
-    return sum(prod(shape) for shape in shapes.values())

@@ -104,9 +104,9 @@ class Protocol(Blocks):
         """A slot's numerator, and the two entries of its denominator."""
         family = slot.lookup
         if family is None:
-            first, second = rows(self.statement, slot.table)
+            _, second = rows(self.statement, slot.table)  # the first entry of row i is i
             y = listed(second, place) if any(second) else Element(0)
-            return -self.column(multiplicity(slot.table), place), number(place) if first else Element(0), y
+            return -self.column(multiplicity(slot.table), place), number(place), y
         (x,) = self.channel.values("leaf", family.name, 1, lambda: [evaluate(whole(self.sums.tensors, family), place)])
         return mask(family.shape, place), x, self.column(family.pair, place) if family.pair else Element(0)
 
