@@ -15,9 +15,10 @@ from iop_nets import COVERING, FEATURES, Case, case, features, random_case
 from trainproof.exact.spec import Format
 from trainproof.reference import exact
 from trainproof.reference.iop.channel import SpongeTranscript
+from trainproof.reference.iop.count import count
 from trainproof.reference.iop.direct import failing
 from trainproof.reference.iop.field import Element, P, Rejected
-from trainproof.reference.iop.layout import Order
+from trainproof.reference.iop.layout import Order, Statement
 from trainproof.reference.iop.multilinear import pad
 from trainproof.reference.iop.proof import Oracle, prove, verdict, verify
 from trainproof.reference.iop.witness import Columns
@@ -126,6 +127,27 @@ def test_the_same_statement_gives_the_same_messages() -> None:
     proofs = [prove(given.statement, Oracle(given.statement, given.witness())) for given in (first, second)]
     shapes = [[(label, len(elements)) for label, elements in proof] for proof in proofs]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("seed", COVERING[:3])
+def test_a_proof_is_as_large_as_counted(seed: int) -> None:
+    given = random_case(seed)
+    proof = prove(given.statement, Oracle(given.statement, given.witness()))
+    counted = count(given.statement)
+    assert counted.messages == len(proof)
+    assert counted.elements == sum(len(elements) for _, elements in proof)
+    assert counted.rounds == sum(label.startswith("round ") for label, _ in proof)
+    assert counted.claims == sum(label.startswith("value ") for label, _ in proof)
+
+
+def test_the_size_of_a_proof_of_a_real_net() -> None:
+    """The table of docs/identities.md, section 17."""
+    form = {"activation": Format(10, 18), "weight": Format(16, 18), "error": Format(16, 18), "initial": 100}
+    pooled = {"relu": True, "pool": "max", "window": (2, 2), **form}
+    blocks = [conv(6, (5, 5), padding=(2, 2), **pooled), conv(16, (5, 5), **pooled)]
+    spec = make((1, 28, 28), *blocks, *(linear(n, **form) for n in (120, 84, 10)), batch=6, rate=4)
+    found = count(Statement(spec, 60000, 1, 0, Order(7, 3, 11, 5, 0)))
+    assert (found.columns, found.leaves, found.elements, found.rounds, found.claims) == (185, 22, 2281, 556, 373)
 
 
 def test_padding_may_hold_anything() -> None:
