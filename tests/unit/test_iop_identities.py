@@ -1,4 +1,4 @@
-"""The identities of a hidden block leave no freedom: all values of a window, tried out."""
+"""The identities of activation, pooling and softmax leave no freedom: all small values, tried out."""
 
 from __future__ import annotations
 
@@ -70,6 +70,77 @@ def test_a_window_has_exactly_one_output_and_selection(size: int, relu: bool, po
         live = top > 0 or not relu
         h = tuple(int(live and i == z.index(top)) for i in range(size))
         assert found == [(max(top, 0) if relu else top, h)]
+
+
+def softmax(samples: list[dict[str, list[int]]], classes: int, kinds: set[str]) -> list[bool]:
+    """Which samples satisfy all identities of these kinds; a sample has a number for each class in each column."""
+    batch = (len(samples) - 1).bit_length()
+    samples = samples + samples[:1] * ((1 << batch) - len(samples))
+    form = {"activation": Format(2, 8), "error": Format(4, 18)}
+    spec = make((1, 1, 1), linear(classes, **form), batch=batch)
+    statement = Statement(spec, 1, 1, 0, Order(0, 0, 0, 0, 0), 20)
+    columns = {}
+    for name in samples[0]:
+        found = np.empty((1, len(samples), len(samples[0][name])), dtype=object)
+        found[:] = [[sample[name] for sample in samples]]
+        columns[name] = found[:, :, 0] if name in ("M", "parity") else found.reshape(*found.shape, 1, 1)
+    tensors, good, seen = Tensors(statement, columns), np.ones((1, len(samples)), dtype=bool), set()
+    for family in families(statement):
+        if family.kind not in kinds:
+            continue
+        seen.add(family.kind)
+        if isinstance(family, Lookup):
+            values = cell_values(tensors, family) % P
+            held = values < len(rows(statement, family.table)[0])
+        else:
+            held = zero_values(tensors, family) % P == 0
+        good &= held.reshape(1, len(samples), -1).astype(bool).all(axis=2)
+    assert seen == kinds
+    return list(good[0])
+
+
+def test_a_distance_has_exactly_one_capped_value_and_flag() -> None:
+    """a = 2: tables of eight entries, the cap at 63."""
+    tried = [(d, c, cp) for d in range(70) for c in range(64) for cp in range(-1, 3)]
+    samples = [{"dM": [d], "hi": [c >> 3], "lo": [c & 7], "cp": [cp]} for d, c, cp in tried]
+    held = softmax(
+        samples, 1, {"below cap", "at cap", "cap bit", "cap distance", "high exponential", "low exponential"}
+    )
+    found = [x for x, ok in zip(tried, held, strict=False) if ok]
+    assert found == [(d, min(d, 63), int(d > 63)) for d in range(70)]
+
+
+def test_logits_have_exactly_one_maximum() -> None:
+    tried = [
+        (z, m, h)
+        for z in itertools.product(range(-1, 2), repeat=3)
+        for m in range(-2, 4)
+        for h in itertools.product(range(-1, 3), repeat=3)
+    ]
+    samples = [{"M": [m], "dM": [m - x for x in z], "hM": list(h)} for z, m, h in tried]
+    held = softmax(samples, 3, {"maximum", "logit distance", "maximum bit", "one maximum", "maximum selected"})
+    found = [x for x, ok in zip(tried, held, strict=False) if ok]
+    assert found == [
+        (z, max(z), tuple(int(o == z.index(max(z))) for o in range(3)))
+        for z in itertools.product(range(-1, 2), repeat=3)
+    ]
+
+
+def test_exponentials_have_exactly_one_parity_and_probability_each() -> None:
+    tried = [
+        (e, p, parity)
+        for e in ((65536, 1), (65536, 65536), (65536, 0), (65536, 43690), (4096, 65536), (65536, 32767))
+        for p in itertools.product(range(-2, 20), repeat=2)
+        for parity in range(-1, 3)
+    ]
+    samples = [{"e": list(e), "p": list(p), "parity": [parity]} for e, p, parity in tried]
+    kinds = {"parity bit", "probability", "probability remainder", "probability complement"}
+    found = [x for x, ok in zip(tried, softmax(samples, 2, kinds), strict=False) if ok]
+    expected = []
+    for e in dict.fromkeys(e for e, _, _ in tried):
+        total = sum(e)
+        expected.append((e, tuple((x * 16 + total // 2) // total for x in e), total % 2))
+    assert found == expected
 
 
 def statement_of(shape: tuple[int, int, int], table_bits: int = 20) -> Statement:
