@@ -56,6 +56,9 @@ def compile_net(
         raise FormatError("not (channels, rows, columns)", name="input_shape", value=input_shape)
     shape = (input_shape[0], input_shape[1], input_shape[2])
     blocks = read(net, shape, activation=activation, weight=weight, error=error)
+    for name, parameter in net.named_parameters():
+        if not parameter.requires_grad:
+            raise FormatError("is frozen, and exact training trains all", name=name, mend="set requires_grad to True")
     if loss not in ("cross_entropy", "mean_squared_error"):
         raise FormatError("no such loss", name="loss", value=loss, mend="use cross_entropy or mean_squared_error")
     draft = Spec(

@@ -72,15 +72,28 @@ def _flat(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _plain(module: nn.Module, name: str) -> None:
-    """Refuse hooks: they may change what the module computes."""
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+    """Refuse hooks and a ``forward`` of the module's own: they may change what it computes."""
+    hooks: list[object] = [
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    ]
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            hooks += [parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None)]
+    if any(hooks):
         raise FormatError("has hooks, which have no exact form", name=name, mend="remove them (weight_norm sets some)")
+    if "forward" in vars(module):
+        raise FormatError("has a forward of its own, which has no exact form", name=name, mend=_USE)
 
 
-def _pair(value: int | tuple[int, ...] | None, default: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    if value is None:
-        return default
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _pair(value: int | tuple[int, ...], name: str, what: str, least: int = 1) -> tuple[int, int]:
+    """Return (rows, columns) of a layer's ``what``, of at least ``least`` each."""
+    pair = (value,) if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
+    if len(pair) not in (1, 2) or not all(isinstance(n, int) and n >= least for n in pair):
+        raise FormatError(f"{what} is not one or two integers of at least {least}", name=name, value=value)
+    return pair[0], pair[-1]
 
 
 class _Reader:
@@ -131,9 +144,10 @@ class _Reader:
         )
 
     def block(self, name: str, module: nn.Linear | nn.Conv2d, **fields: object) -> None:
-        if id(module) in self.seen:
+        own = {id(parameter) for parameter in module.parameters()}
+        if own & self.seen:
             raise FormatError("a layer used twice (shared weights) has no exact form", name=name, mend="use two layers")
-        self.seen.add(id(module))
+        self.seen |= own
         base = {
             "kernel": (1, 1),
             "stride": (1, 1),
@@ -146,6 +160,11 @@ class _Reader:
             "bias_velocity": None,
         }
         block = Block(**{**base, **self.formats, "name": name, "bias": module.bias is not None, **fields})  # type: ignore[arg-type]
+        for kind, wanted in (("weight", block.weight_shape), ("bias", (block.outputs,))):
+            tensor = module._parameters[kind]
+            if tensor is not None and (tuple(tensor.shape) != wanted or not tensor.is_floating_point()):
+                value = f"{tensor.dtype}, {tuple(tensor.shape)}"
+                raise FormatError(f"its {kind} is not real, of shape {wanted}", name=name, value=value)
         if min(block.windows) < 1:
             shape = times(block.inputs[1:])
             raise FormatError(
@@ -178,10 +197,10 @@ class _Reader:
                 name=name,
                 mend=f"use nn.Conv2d({self.shape[0]}, {module.out_channels}, ...)",
             )
-        kernel, padding = _pair(module.kernel_size), module.padding
+        kernel, padding = _pair(module.kernel_size, name, "kernel_size"), module.padding
         if module.groups != 1:
             raise FormatError("groups have no exact form", name=name, value=module.groups, mend="use groups=1")
-        if _pair(module.dilation) != (1, 1):
+        if _pair(module.dilation, name, "dilation") != (1, 1):
             raise FormatError("dilation has no exact form", name=name, value=module.dilation, mend="use dilation=1")
         if module.padding_mode != "zeros":
             mend = "use padding_mode='zeros'"
@@ -190,7 +209,7 @@ class _Reader:
             odd = kernel[0] % 2 == kernel[1] % 2 == 1
             mend = f"use padding={(kernel[0] // 2, kernel[1] // 2)}" if odd else "use an odd kernel and its padding"
             raise FormatError("padding by name has no exact form", name=name, value=padding, mend=mend)
-        sides = (0, 0) if isinstance(padding, str) else _pair(padding)  # "valid" is 0
+        sides = (0, 0) if isinstance(padding, str) else _pair(padding, name, "padding", 0)  # "valid" is 0
         self.block(
             name,
             module,
@@ -198,7 +217,7 @@ class _Reader:
             inputs=self.shape,
             outputs=module.out_channels,
             kernel=kernel,
-            stride=_pair(module.stride),
+            stride=_pair(module.stride, name, "stride"),
             padding=sides,
         )
 
@@ -221,20 +240,20 @@ class _Reader:
     def pool(self, name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> None:
         what = f"nn.{type(module).__name__}"
         block = self.current(name, what)
-        window = _pair(module.kernel_size)
-        if _pair(module.stride, window) != window:
+        window = _pair(module.kernel_size, name, "kernel_size")
+        if module.stride is not None and _pair(module.stride, name, "stride") != window:
             raise FormatError(
                 f"{what} with windows that overlap or leave gaps",
                 name=name,
                 value=module.stride,
                 mend="use stride = kernel",
             )
-        if _pair(module.padding) != (0, 0):
+        if _pair(module.padding, name, "padding", 0) != (0, 0):
             raise FormatError(f"{what} with padding", name=name, value=module.padding, mend="use padding=0")
         if module.ceil_mode:
             raise FormatError(f"{what} with ceil_mode", name=name, value=True, mend="use ceil_mode=False")
         if isinstance(module, nn.MaxPool2d):
-            if _pair(module.dilation) != (1, 1):
+            if _pair(module.dilation, name, "dilation") != (1, 1):
                 raise FormatError(f"{what} with dilation", name=name, value=module.dilation, mend="use dilation=1")
             if module.return_indices:
                 mend = "use return_indices=False"

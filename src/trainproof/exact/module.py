@@ -33,9 +33,10 @@ class ExactNet(nn.Module):
             *path, last = name.split(".")
             owner: nn.Module = self
             for part in path:
-                if part not in owner._modules:
-                    owner.add_module(part, nn.Module())
-                owner = owner.get_submodule(part)
+                # Not by add_module: a layer may have the name of an attribute, 'loss' or 'spec'.
+                child = owner._modules.setdefault(part, nn.Module())
+                assert child is not None
+                owner = child
             owner.register_parameter(last, nn.Parameter(torch.from_numpy(values).to(torch.float64)))
 
     def values(self) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ step's hyperparameters without running anything (check V2).
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ class Pieces(Schedule):
             raise RecipeError("must be the first piece's rate", name="lr", value=self.lr)
 
     def at(self, step: int, steps_per_epoch: int) -> float:
-        return float([rate for first, rate in self.pieces if first <= step][-1])
+        return float(self.pieces[bisect_right(self.pieces, step, key=lambda piece: piece[0]) - 1][1])
 
 
 @dataclass(frozen=True)

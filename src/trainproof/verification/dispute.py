@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -215,7 +216,7 @@ def _incomparable(x: Context, y: Context) -> tuple[str, str] | None:
             if found.startswith("seed"):
                 return found, "the seeds differ: give both provers the task's nonce, and let them train with --shared"
             return found, f"A and B differ in {found}"
-    return _other_settings(a, b) if not x.claims_exact else None
+    return _other_settings(a, b, ("trainproof",) if x.claims_exact else a.environment.__struct_fields__)
 
 
 def _differing(a: Any, b: Any, name: str) -> str | None:
@@ -226,9 +227,12 @@ def _differing(a: Any, b: Any, name: str) -> str | None:
     return next((f"{name}.{field}" for field in fields if getattr(a, field) != getattr(b, field)), name)
 
 
-def _other_settings(a: Commitment, b: Commitment) -> tuple[str, str] | None:
-    """Return the first setting that decides bits and differs: both runs may then be right, but in exact training."""
-    for field in a.environment.__struct_fields__:
+def _other_settings(a: Commitment, b: Commitment, fields: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first of the settings that decide bits, and differ: both runs may then be right.
+
+    In exact training that is the version of trainproof alone, which decides what a state holds.
+    """
+    for field in fields:
         ours, theirs = getattr(a.environment, field), getattr(b.environment, field)
         if field == "python":
             ours, theirs = ours.rsplit(".", 1)[0], theirs.rsplit(".", 1)[0]
@@ -322,9 +326,9 @@ class _Dispute:
         """Build the initial state in a confined process, and replay there what is in question."""
         context = self.contexts["AB".index(replay.base) if replay else 0]
         context.scratch = self.scratch
-        refused = environment_check(context)
-        if refused.outcome is not Outcome.PASS:
-            raise Unknown(refused.evidence)
+        refused = _other_machine(context)
+        if refused:
+            raise Unknown(refused)
         readable = readable_paths(context.source, context.record.path, None, self.readable)
         replays = Replays(context, job_of(context, self.scratch, readable, None), 1, self.progress, self.command)
         units = [Unit(kind="initial", start=0, end=0, perturb=0, digests=tuple(context.digests[:1]))]
@@ -372,6 +376,19 @@ class _Dispute:
             for context in self.contexts
         )
         return Dispute(outcome, a, b, tuple(evidence), **fields)
+
+
+def _other_machine(context: Context) -> str:
+    """Return why this machine cannot decide, or "".
+
+    Of exact training, only trainproof itself must be the recorded one. Which packages made its data is a prover's word
+    and would excuse it: the samples are opened, and what else decides is what the verifier's recipe declares.
+    """
+    if not context.claims_exact:
+        found = environment_check(context)
+        return "" if found.outcome is Outcome.PASS else found.evidence
+    recorded, here = context.commitment.environment.trainproof, metadata.version("trainproof")
+    return "" if recorded == here else f"recorded by trainproof {recorded}, here is {here}"
 
 
 def _answer(names: set[str]) -> Answer:

@@ -159,15 +159,25 @@ def fork(a: Timeline, b: Timeline) -> Fork | None:
     if x.kind == y.kind:
         return Fork(index, x.step, x.kind, place)
     # Beginnings agree and kinds do not: one record ends here, where the other goes on.
-    if "update" in (x.kind, y.kind):
+    if {x.kind, y.kind} == {"update", "log"}:
         return None
+    if {x.kind, y.kind} == {"update", "state"}:  # or both end, and one hashed its last state as an anchor as well
+        return _last_difference(index, ours, theirs, place)
     short, long = (a, b) if x.kind == "end" or (x.kind == "state" and y.kind == "log") else (b, a)
     item = x if short is a else y
     state, other = short.context.segment(index), long.context.segment(index)
     whole = len(state.steps) == len(other.steps) and not state.trailing
     if item.kind == "end" and whole and rest_of(state.state) == rest_of(other.state):
-        return None
+        return None if ours[-1] == theirs[-1] else Fork(index, item.step, "update", place)
     return Fork(index, item.step, item.kind, place, open=True)
+
+
+def _last_difference(index: int, ours: Sequence[Item], theirs: Sequence[Item], agreed: int) -> Fork | None:
+    """Compare the last states and the updates of two segments of as many steps, whatever anchors lie before them."""
+    for x, y in zip(ours[-2:], theirs[-2:], strict=True):
+        if x != y:
+            return Fork(index, x.step, x.kind, agreed)
+    return None
 
 
 class Order:

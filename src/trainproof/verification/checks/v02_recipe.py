@@ -106,6 +106,8 @@ def batches_per_epoch(commitment: Commitment) -> int:
     size, loader = commitment.dataset.size, commitment.loader
     if loader.batch_size < 1:
         raise Refuted("a recipe's batch size must be at least 1")
+    if loader.order == "affine" and not loader.drop_last:
+        raise Refuted("the affine order has whole batches only, and the record's loader keeps others")
     return size // loader.batch_size if loader.drop_last else -(-size // loader.batch_size)
 
 
@@ -218,7 +220,7 @@ def schedule_of(commitment: Commitment) -> Schedule:
         data = from_tree(commitment.optimizer.schedule)
         fields = dict(data["lr"])
         return _SCHEDULES[fields.pop("schedule")](**fields)
-    except (KeyError, TypeError, ValueError, TrainproofError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, TrainproofError) as error:
         raise Refuted(f"the committed schedule is not one: {error}") from None
 
 
@@ -227,9 +229,12 @@ def _number(group: dict[str, Any], name: str, index: int) -> float:
 
 
 def _real(value: object, name: str, index: int) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
         raise Refuted(f"{name} is {value!r}, not a finite number", index)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a record's integers have any size
+        raise Refuted(f"{name} is an integer beyond all floating-point numbers", index) from None
 
 
 @check("V2", "recipe: what it declares, as rebuilt")
