@@ -22,15 +22,32 @@ pub fn salt(secret: &[u8; SECRET_BYTES], tree: u64, leaf: u64) -> Salt {
         .update(&tree.to_le_bytes())
         .update(&leaf.to_le_bytes());
     let mut stream = hasher.finalize_xof();
-    let mut draw = || {
+    draw(|| {
+        let mut word = [0; 8];
+        stream.fill(&mut word);
+        u64::from_le_bytes(word)
+    })
+}
+
+/// The first words that encode elements. One in 2^32 does not; its residue would not be uniform.
+fn draw(mut word: impl FnMut() -> u64) -> Salt {
+    std::array::from_fn(|_| {
         loop {
-            let mut word = [0; 8];
-            stream.fill(&mut word);
-            // One word in 2^32 is no encoding. Its residue would not be uniform.
-            if let Ok(x) = Goldilocks::from_bytes(word) {
+            if let Ok(x) = Goldilocks::from_canonical(word()) {
                 return x;
             }
         }
-    };
-    std::array::from_fn(|_| draw())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_no_encodings_are_skipped() {
+        let last = Goldilocks::ORDER - 1;
+        let mut words = [last + 1, 7, u64::MAX, last + 2, 0, last, last + 1, 9].into_iter();
+        assert_eq!(draw(|| words.next().unwrap()).map(Goldilocks::value), [7, 0, last, 9]);
+    }
 }

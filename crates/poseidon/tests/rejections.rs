@@ -227,9 +227,11 @@ fn rejects_what_is_no_tree() {
     );
     assert_eq!(error(Tree::new(isa, &[], 2, None)), PoseidonError::Leaves { leaves: 0 });
     assert_eq!(error(Tree::above(isa, vec![])), PoseidonError::Leaves { leaves: 0 });
-    let salts = [[Goldilocks::ONE; SALT]];
-    let count = PoseidonError::SaltCount { expected: 2, got: 1 };
-    assert_eq!(error(Tree::new(isa, &six, 3, Some(&salts))), count);
+    for got in [0, 1, 3] {
+        let salts = vec![[Goldilocks::ONE; SALT]; got];
+        let count = PoseidonError::SaltCount { expected: 2, got };
+        assert_eq!(error(Tree::new(isa, &six, 3, Some(&salts))), count);
+    }
     let tree = Tree::new(isa, &six, 3, None).unwrap();
     assert_eq!(tree.path(2), Err(PoseidonError::LeafIndex { index: 2, leaves: 2 }));
 }
