@@ -5,10 +5,11 @@ from __future__ import annotations
 from trainproof.reference.iop.channel import Channel
 from trainproof.reference.iop.field import Element
 from trainproof.reference.iop.identities import gradient_weights
-from trainproof.reference.iop.layout import Geometry, Part, Statement
+from trainproof.reference.iop.layout import Geometry, Statement
 from trainproof.reference.iop.ledger import Ledger
 from trainproof.reference.iop.multilinear import Point, bits, eq_index, listed, mask, split, variables
 from trainproof.reference.iop.sums import Sums
+from trainproof.reference.iop.terms import Backward, Forward, Gradient
 from trainproof.reference.iop.weights import Weight, combine
 
 
@@ -61,10 +62,9 @@ class Blocks:
 
     def forward(self, geometry: Geometry) -> None:
         """Section 9: Σ_i u_i·Z_i at a point."""
-        keys = self.ledger.owed("Z", geometry.index)
-        if not keys:
+        if not self.ledger.owes(Forward(geometry.index, 0).key):
             return
-        claims = [self.ledger.take(key) for key in keys]
+        claims = [self.ledger.take(Forward(geometry.index, i).key) for i in range(len(geometry.cells))]
         point = same([claim.point for claim in claims])
         u = self.channel.challenges(len(claims))
         value = combine(u, [claim.value for claim in claims])
@@ -89,10 +89,9 @@ class Blocks:
 
     def backward(self, geometry: Geometry) -> None:
         """Section 11: D at a point."""
-        keys = self.ledger.owed("D", geometry.index)
-        if not keys:
+        if not self.ledger.owes(Backward(geometry.index).key):
             return
-        ((point, value),) = [self.ledger.take(key) for key in keys]
+        point, value = self.ledger.take(Backward(geometry.index).key)
         t, b, rest = cut(point, *(bits(size) for size in self.statement.positions))
         channels, q, _ = cut(rest, variables(geometry.channels), variables(geometry.space))
         shape, label = self.statement.result_shape(geometry.index), f"backward {geometry.index}"
@@ -120,21 +119,22 @@ class Blocks:
 
     def gradients(self, geometry: Geometry) -> None:
         """Section 12: Σ_t c_t·Σ_κ ω_κ·G_t^κ at a point, and the bias's."""
-        keys = self.ledger.owed("G", geometry.index)
-        parts = [key[2] for key in keys if isinstance(key[2], Part)]
-        claims = [self.ledger.take(key) for key in keys]
-        kernels = [claim for claim, part in zip(claims, parts, strict=True) if part.offset is not None]
+        claims = {
+            part: self.ledger.take(Gradient(part, ()).key)
+            for part in geometry.parts
+            if self.ledger.owes(Gradient(part, ()).key)
+        }
+        kernels = [claim for part, claim in claims.items() if part.offset is not None]
         if kernels:
             point = same([claim.point for claim in kernels])
             omega = self.channel.challenges(len(kernels))
             self._weight_gradient(geometry, point, omega, combine(omega, [claim.value for claim in kernels]))
-        for claim, part in zip(claims, parts, strict=True):
-            if part.offset is None:
-                shape = self.statement.result_shape(geometry.index)
-                t, o, _ = cut(claim.point, bits(shape[0]), bits(shape[2]))
-                sums = [Weight.ones(size) for size in (shape[1], shape[3], shape[4])]
-                weight = Weight(shape, (self._steps(t), sums[0], o, sums[1], sums[2]))
-                self.pending(geometry).append((weight, [Element(1)] * len(geometry.cells), claim.value))
+        for claim in (claim for part, claim in claims.items() if part.offset is None):
+            shape = self.statement.result_shape(geometry.index)
+            t, o, _ = cut(claim.point, bits(shape[0]), bits(shape[2]))
+            sums = [Weight.ones(size) for size in (shape[1], shape[3], shape[4])]
+            weight = Weight(shape, (self._steps(t), sums[0], o, sums[1], sums[2]))
+            self.pending(geometry).append((weight, [Element(1)] * len(geometry.cells), claim.value))
 
     def _steps(self, t: Point) -> list[Element]:
         """c_t = eq(ρ_t, t)·m_t (1 for m_t with momentum)."""

@@ -45,10 +45,6 @@ class Ledger:
     def take(self, key: Hashable) -> Claim:
         return self._owed.pop(key)
 
-    def owed(self, kind: str, block: int) -> list[tuple[object, ...]]:
-        """The keys (kind, block, …) of claims that are left, in order of their making."""
-        return [key for key in self._owed if isinstance(key, tuple) and key[:2] == (kind, block)]
-
     def virtual(self) -> list[str]:
         """The claims on virtual polynomials that nobody has taken."""
         return [str(key) for key in (*self._owed, *self.errors)]
