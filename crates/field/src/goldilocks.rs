@@ -50,12 +50,9 @@ impl Goldilocks {
     #[inline]
     #[must_use]
     pub const fn from_i64(value: i64) -> Self {
-        let size = canonical(value.unsigned_abs());
-        Self(if value < 0 && size > 0 {
-            Self::ORDER - size
-        } else {
-            size
-        })
+        // At most 2^63, which is below p.
+        let size = value.unsigned_abs();
+        Self(if value < 0 { Self::ORDER - size } else { size })
     }
 
     /// The integer below p.

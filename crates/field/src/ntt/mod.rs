@@ -102,7 +102,7 @@ pub fn low_degree_extension(
 /// Exchanges natural and bit-reversed order of the rows.
 ///
 /// # Errors
-/// [`FieldError::NoColumns`], [`FieldError::Rows`], [`FieldError::Height`], [`FieldError::TwoAdicity`]
+/// [`FieldError::NoColumns`], [`FieldError::Rows`], [`FieldError::Height`]
 pub fn reverse_rows<T: Copy>(matrix: &mut [T], width: usize) -> Result<(), FieldError> {
     let log = log_rows(matrix.len(), width)?;
     for row in 0..1 << log {
@@ -137,11 +137,7 @@ fn log_rows(elements: usize, width: usize) -> Result<usize, FieldError> {
     if !rows.is_power_of_two() {
         return Err(FieldError::Height { rows });
     }
-    let log = rows.trailing_zeros() as usize;
-    if log > Goldilocks::TWO_ADICITY {
-        return Err(FieldError::TwoAdicity { log });
-    }
-    Ok(log)
+    Ok(rows.trailing_zeros() as usize)
 }
 
 /// Hands out blocks of whole rows with the number of their first, on the current rayon pool when there is work for it.
