@@ -19,7 +19,7 @@ from trainproof.reference.iop.witness import Columns, cell_values
 Cells = dict[str, dict[tuple[int, ...], Callable[[int], int]]]
 Cheat = tuple[Case, Cells]
 FORM = {name: Format(exponent=6, bits=18) for name in ("activation", "weight", "error")}
-TABLE_BITS = 10
+TABLE_BITS = 8
 CHEATS: dict[str, tuple[list[str], Callable[[], Cheat]]] = {}
 """Name of the cheat: the families that reject it (mostly one), and how it is made."""
 

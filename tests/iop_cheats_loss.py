@@ -229,7 +229,7 @@ def a_fraction_of_a_bias() -> Cheat:
 
 @cheat("weight remainder")
 def another_weight() -> Cheat:
-    return room_for_one(plain(rate=1), "0.weight0@1")
+    return room_for_one(plain(rate=1, table_bits=10), "0.weight0@1")
 
 
 @cheat("bias remainder")
@@ -245,7 +245,7 @@ def room_for_one(given: Case, column: str) -> Cheat:
     return given, {column: {at: plus(1)}}
 
 
-MOMENTUM: dict[str, Any] = {"momentum": 2, "m": 1 << 8, "rate": 12}
+MOMENTUM: dict[str, Any] = {"momentum": 2, "m": 1 << 8, "rate": 12, "table_bits": 10}
 
 
 @cheat("weight velocity")

@@ -6,6 +6,7 @@ The first coordinate of a point belongs to the highest bit of the index: to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def corner(index: int, count: int) -> Point:
     return tuple(Element(index >> (count - 1 - i) & 1) for i in range(count))
 
 
+@lru_cache(maxsize=512)
 def eq_table(point: Point) -> Vector:
     """eq(point, x) for all indices x."""
     found = Vector.of([1])

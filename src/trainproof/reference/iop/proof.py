@@ -35,6 +35,7 @@ class Oracle:
     def __init__(self, statement: Statement, columns: Mapping[str, Array]) -> None:
         self.shapes = column_shapes(statement)
         self.tables = {name: pad(columns[name]) for name in self.shapes}
+        self._flat: dict[str, Vector] = {}
 
     def column(self, name: str) -> Array:
         """The cells that count."""
@@ -44,7 +45,9 @@ class Oracle:
         return {name: self.column(name) for name in self.shapes}
 
     def evaluate(self, name: str, point: Point) -> Element:
-        return evaluate(Vector.of(pad(self.column(name))).reshape(-1), point)
+        if name not in self._flat:
+            self._flat[name] = Vector.of(pad(self.column(name))).reshape(-1)
+        return evaluate(self._flat[name], point)
 
     def digest(self) -> bytes:
         """What the commitment is in the transcript."""
