@@ -1,4 +1,4 @@
-"""Every identity and lookup of the step proof, as data (docs/identities.md, 6 to 11).
+"""Every identity and lookup of the step proof, as data (docs/identities.md, 6 to 12).
 
 ``families`` is the whole list: the direct check looks at each cell of each, the protocol proves the same ones.
 """
