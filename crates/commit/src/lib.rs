@@ -9,6 +9,7 @@
 
 mod backend;
 mod committed;
+mod count;
 mod error;
 mod key;
 mod multilinear;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use backend::Backend;
 pub use committed::{Committed, commit};
+pub use count::{Cost, cost};
 pub use error::{CommitError, Step};
 pub use key::{Block, Key, MAX_HEIGHT, Matrix};
 pub use native::Native;

@@ -2,6 +2,7 @@
 
 mod cheats;
 mod forms;
+mod generic;
 mod honest;
 mod soundness;
 
