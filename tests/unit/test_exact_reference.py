@@ -207,6 +207,14 @@ def bare_spec(block, loss) -> Spec:
 # --- ranges
 
 
+def test_padding_does_not_bring_in_integers_that_overflow():
+    block = make((1, 1, 1), 1, kernel=(3, 3), padding=(1, 1))
+    found = reference.padded(block, reference.integers([[[[2**70]]]]))
+
+    assert found.tolist() == [[[[0, 0, 0], [0, 2**70, 0], [0, 0, 0]]]]
+    assert all(type(value) is int and value * 2**70 >= 0 for value in found.flat)
+
+
 def test_a_value_out_of_range_names_layer_tensor_and_step():
     form, less, still = Format(exponent=0, bits=12), Format(exponent=0, bits=11), Velocity(bits=11, shift=0)
     block = make((1, 1, 1), 2, linear=True, activation=form, weight=form, error=form)

@@ -51,7 +51,8 @@ class Trace(NamedTuple):
 def padded(block: Block, x: Array) -> Array:
     """X with its padding, so that position q and offset κ meet at stride·q + κ."""
     rows, columns = block.padding
-    return np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)), constant_values=0)
+    # NumPy pads with its own zeros, which overflow where Python's do not.
+    return integers(np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)), constant_values=0))
 
 
 def field(block: Block, row: int, column: int) -> tuple[slice, slice]:
