@@ -1,95 +1,89 @@
-"""Two proofs of steps, message by message: whatever proves steps must give the same.
-
-`tests/fixtures/step_v1.json` holds, for each, the specification, the statement (docs/identities.md, 3), every column,
-what stands for the commitment, and the messages under the transcript of docs/protocol.md. To write it anew, for a new
-version only, remove the skip mark and run `pytest tests/unit/test_iop_fixture.py -k regenerate`.
-"""
+"""The fixture that the Rust crates ``sumcheck`` and ``lookup`` are held to is what the specification sends."""
 
 from __future__ import annotations
 
 import json
+from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from exact_specs import conv, linear
-from iop_cheating import net
-from iop_nets import Case
-from trainproof.exact.spec import Spec
-from trainproof.reference import exact
-from trainproof.reference.iop.channel import Proof, SpongeTranscript
-from trainproof.reference.iop.direct import failing
-from trainproof.reference.iop.field import Element, signed
-from trainproof.reference.iop.layout import Order, Statement
-from trainproof.reference.iop.proof import Oracle, column_shapes, numbers, prove, verify
+from trainproof.reference.iop.channel import ProvingChannel, SpongeTranscript, Term
+from trainproof.reference.iop.field import Element
+from trainproof.reference.iop.fractions import fraction_tree
+from trainproof.reference.iop.multilinear import bits, evaluate, variables
+from trainproof.reference.iop.vector import Vector, concatenate
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "step_v1.json"
-CASES = ("max_pooling_cross_entropy", "average_pooling_squared_error_momentum")
+FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "sumcheck_v1.json").read_text())
 
 
-def made(name: str) -> Case:
-    if name == CASES[0]:
-        block = conv(2, (2, 2), relu=True, pool="max", window=(2, 2), padding=(1, 0))
-        order = Order(3, 2, 5, 4, 5)
-        return net(block, linear(3), shape=(1, 4, 4), steps=2, samples=7, order=order, m=3, table_bits=8)
-    blocks = (
-        conv(2, (2, 1), relu=True, pool="avg", window=(1, 2), stride=(2, 1)),
-        linear(3, relu=False, bias=False, bias_velocity=None),
-        linear(2),
-    )
-    given = net(*blocks, shape=(2, 4, 3), loss="mean_squared_error", momentum=2, samples=5, table_bits=8, rate=4)
-    return given
+def sent(channel: ProvingChannel) -> tuple[list[Any], list[int]]:
+    """All messages with their tags, and the challenge after them."""
+    messages = [[name.split(" ")[0], [[x.a, x.b] for x in elements]] for name, elements in channel.proof]
+    after = channel.challenge()
+    return messages, [after.a, after.b]
 
 
-def written(given: Case) -> dict[str, Any]:
-    columns = given.witness()
-    oracle = Oracle(given.statement, columns)
-    return {
-        "specification": json.loads(given.statement.spec.encode()),
-        "statement": numbers(given.statement),
-        "columns": {
-            name: {"shape": list(shape), "values": [signed(x) for x in columns[name].flat]}
-            for name, shape in column_shapes(given.statement).items()
-        },
-        "commitment": oracle.digest().hex(),
-        "messages": [
-            [label, "".join(f"{x.a:016x}{x.b:016x}" for x in elements)]
-            for label, elements in prove(given.statement, oracle, SpongeTranscript)
-        ],
-    }
+@pytest.mark.parametrize("case", FIXTURE["sums"])
+def test_sums(case: dict[str, Any]) -> None:
+    tables = [Vector.of(table) for table in case["tables"]]
+    one = Vector.of([1] * (1 << case["variables"]))
+    terms = [Term(t["coefficient"], [tables[i] for i in t["factors"]] or [one]) for t in case["terms"]]
+    claim = sum((reduce(Vector.__mul__, t.factors).sum(0).element() * t.coefficient for t in terms), Element(0))
+    channel = ProvingChannel(SpongeTranscript(case["statement"]))
+    _, value = channel.sumcheck("", case["variables"], case["degree"], claim, lambda: terms)
+    assert [claim.a, claim.b] == case["claim"]
+    assert [value.a, value.b] == case["value"]
+    assert sent(channel) == (case["messages"], case["after"])
 
 
-def read(entry: dict[str, Any]) -> tuple[Statement, Oracle, Proof]:
-    """The fixture as it stands, without the code that made it."""
-    spec = msgspec.convert(entry["specification"], Spec)
-    samples, steps, first, table_bits, *order = entry["statement"][8:]
-    statement = Statement(spec, samples, steps, first, Order(*order), table_bits)
-    columns = {
-        name: exact.integers(column["values"]).reshape(column["shape"]) for name, column in entry["columns"].items()
-    }
-    proof = [
-        (label, [Element(int(text[i : i + 16], 16), int(text[i + 16 : i + 32], 16)) for i in range(0, len(text), 32)])
-        for label, text in entry["messages"]
+def test_lookups() -> None:
+    """Leaf by leaf as docs/identities.md, 13, describes them."""
+    case = FIXTURE["lookup"]
+    slots = [
+        (variables(lookup["shape"]), lookup["tag"], cells(lookup["shape"]), lookup["x"], lookup.get("y"), True)
+        for lookup in case["lookups"]
     ]
-    return statement, Oracle(statement, columns), proof
+    for table in case["tables"]:
+        counts = table["multiplicities"]
+        slots.append(
+            (table["variables"], table["tag"], [-x for x in counts], list(range(len(counts))), table["second"], False)
+        )
+    slots.sort(key=lambda slot: -slot[0])
+    channel = ProvingChannel(SpongeTranscript(case["statement"]))
+    alpha, beta, gamma = channel.challenges(3)
+    count = bits(sum(1 << slot[0] for slot in slots))
+
+    def leaves() -> tuple[Vector, Vector]:
+        tops = list(chain.from_iterable(slot[2] for slot in slots))
+        free = (1 << count) - len(tops)
+        bottoms = [
+            Vector.elements_of([alpha - gamma * tag] * len(x)) - Vector.of(x) - Vector.of(y or [0] * len(x)) * beta
+            for _, tag, _, x, y, _ in slots
+        ]
+        return Vector.of(tops + [0] * free), concatenate([*bottoms, Vector.of([1] * free)])
+
+    point, _, _ = fraction_tree(channel, count, leaves)
+    for size, _, top, x, y, looked_up in slots:
+        place = point[count - size :]
+
+        def value(column: list[int], place: tuple[Element, ...] = place) -> list[Element]:
+            return [evaluate(Vector.of(column), place)]
+
+        if looked_up:
+            channel.values("leaf", "", 1, lambda x=x, value=value: value(x))
+            if y is not None:
+                channel.values("value", "", 1, lambda y=y, value=value: value(y))
+        else:
+            channel.values("value", "", 1, lambda top=top, value=value: value([-x for x in top]))
+    assert sent(channel) == (case["messages"], case["after"])
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_proofs_of_version_1(name: str) -> None:
-    statement, oracle, proof = read(json.loads(FIXTURE.read_text())[name])
-    assert numbers(statement) == json.loads(FIXTURE.read_text())[name]["statement"]
-    assert failing(statement, oracle.columns(), oracle.columns()) == []
-    verify(statement, oracle, proof, SpongeTranscript)
-    assert prove(statement, oracle, SpongeTranscript) == proof
-
-
-@pytest.mark.skip(reason="writes the fixture anew, for a new version only")
-def test_regenerate() -> None:
-    found = {name: written(made(name)) for name in CASES}
-    lines = []
-    for name, entry in found.items():
-        fields = [f' "{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in entry.items()]
-        lines.append(f'"{name}": {{\n' + ",\n".join(fields))
-    FIXTURE.write_text("{\n" + "\n},\n".join(lines) + "\n}\n}\n")
+def cells(shape: list[int]) -> list[int]:
+    """1 at the cells of a shape, 0 in its padding."""
+    found = [1]
+    for size in shape:
+        found = [cell * (i < size) for cell in found for i in range(1 << bits(size))]
+    return found
