@@ -3,6 +3,7 @@
 mod cheats;
 mod forms;
 mod generic;
+mod golden;
 mod honest;
 mod soundness;
 
@@ -121,6 +122,13 @@ impl Case {
             block(1, 7, &[]),
         ];
         Self::new(&shapes, blocks, 5)
+    }
+
+    /// Of all kinds, with few queries: a slow verifier has the same proof.
+    pub(super) fn golden() -> Self {
+        let Self { key, .. } = Self::small();
+        let parameters = Parameters { queries: 4, ..SMALL };
+        Self::with(parameters, key.matrices(), key.blocks().to_vec(), 7)
     }
 
     /// So few bytes that each can be changed.
