@@ -24,7 +24,7 @@ mod zero;
 
 pub use backend::Backend;
 pub use batch::{Batched, BatchedProof, prove_batch, verify_batch};
-pub use counter::Counter;
+pub use counter::{Counter, Wire};
 pub use error::{LedgerError, ProofError, SumError};
 pub use ledger::{Claim, Ledger};
 pub use multilinear::{Table, eq_table};

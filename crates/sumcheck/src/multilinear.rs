@@ -52,8 +52,16 @@ impl Table<'_> {
                     low.par_iter().zip(high).map(line).collect::<Vec<_>>().into()
                 });
             }
-            Self::Extension(values) => {
-                let values = values.to_mut();
+            Self::Extension(Cow::Borrowed(values)) => {
+                let (low, high) = values.split_at(half);
+                let line = |(&x, &y): (&Extension, &Extension)| x + r * (y - x);
+                *self = Self::Extension(if half < PARALLEL {
+                    low.iter().zip(high).map(line).collect()
+                } else {
+                    low.par_iter().zip(high).map(line).collect::<Vec<_>>().into()
+                });
+            }
+            Self::Extension(Cow::Owned(values)) => {
                 let (low, high) = values.split_at_mut(half);
                 let line = |(x, y): (&mut Extension, &Extension)| *x += r * (*y - *x);
                 if half < PARALLEL {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use trainproof_field::{Extension, Field, Goldilocks};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{
-    Counter, Reader, Sum, Table, Term, Writer, eq_table, naive, polynomial, prove, prove_batch, prove_zero, verify,
-    verify_batch, verify_zero,
+    Backend, Claim, Counter, Ledger, Reader, Sum, Table, Term, Writer, eq_table, naive, polynomial, prove, prove_batch,
+    prove_zero, verify, verify_batch, verify_zero,
 };
 
 const TAG: Tag = Tag::new("test");
@@ -261,11 +261,24 @@ fn large_sums_are_proven_as_small_ones() {
 #[test]
 fn what_a_verifier_does_is_known_before_any_proof() {
     let mut counter = Counter::default();
-    verify(&mut counter, 5, 3, &()).unwrap();
+    let claim = counter.zero();
+    let reduced = verify(&mut counter, 5, 3, &claim).unwrap();
     assert_eq!(counter.messages, [(trainproof_sumcheck::ROUND, 3); 5]);
     assert_eq!(counter.challenges, [1, 2, 3, 4, 5]);
     assert_eq!(counter.bytes(), 5 * 3 * 16);
+    // Each round: 4 places, a product below and one above each, one with the value.
+    assert_eq!((counter.products, counter.scalings), (5 * 16, 5 * 4));
     let checked = verify_zero(&mut counter, 2, 2, 3).unwrap();
-    checked.finish(&mut counter, &[(), ()]).unwrap();
+    // Points are told apart by their wires, so that a ledger works over them.
+    let mut ledger = Ledger::<(), _, _>::new(["column"]);
+    for (point, value) in [(&reduced.point, &claim), (&checked.point, &reduced.value)] {
+        let claim = Claim {
+            point: point.clone(),
+            value: *value,
+        };
+        ledger.open("column", claim).unwrap();
+    }
+    assert_eq!(ledger.opened(&"column", &reduced.point), Some(&claim));
+    checked.finish(&mut counter, &[claim, claim]).unwrap();
     assert_eq!(counter.checks, ["zero check"]);
 }
