@@ -77,14 +77,13 @@ pub(crate) fn open_as(
     let values: Vec<_> = claims.iter().map(|claim| claim.value).collect();
     transcript.absorb_extensions(tags::CLAIMS, &values);
     let tau: Vec<_> = (0..key.claims()).map(|_| transcript.challenge_extension()).collect();
-    let mut tables: Vec<_> = matrices
-        .iter()
-        .map(|matrix| Table::new(matrix.matrix(), &matrix.values))
-        .collect();
+    let mut claimed = vec![Vec::new(); matrices.len()];
     for ((block, claim), weight) in key.blocks().iter().zip(claims).zip(eq_table(&tau)) {
-        let height = key.matrices()[block.matrix].height;
-        tables[block.matrix].add(height, block, claim, weight);
+        claimed[block.matrix].push((block, claim, weight));
     }
+    let tables = matrices.iter().zip(&claimed);
+    let tables = tables.map(|(matrix, claimed)| Table::new(matrix.matrix(), &matrix.values, claimed));
+    let mut tables: Vec<_> = tables.collect();
     // 3.
     let (mut rounds, mut column_nonces) = (Vec::new(), Vec::new());
     for left in (1..=key.columns()).rev() {
@@ -95,7 +94,7 @@ pub(crate) fn open_as(
         let x = transcript.challenge_extension();
         tables.iter_mut().for_each(|table| table.fold_column(left, x));
     }
-    let columns: Vec<_> = tables.iter().map(|table| table.values().to_vec()).collect();
+    let columns: Vec<_> = tables.iter_mut().map(Table::folded).collect();
     let mut point = Vec::with_capacity(key.rows());
     for _ in 0..key.rows() {
         let round = sum(tables.iter().map(Table::row_round));

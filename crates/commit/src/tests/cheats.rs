@@ -283,3 +283,40 @@ fn a_lie_about_any_end_of_a_fold() {
         }
     }
 }
+
+#[test]
+fn a_near_codeword_opens_to_the_only_matrix_that_is_near() {
+    // Fewer rows than half the distance are random: the claims are those of the matrix, as if all were right.
+    let mut case = Case::small();
+    let honest = case.matrices[2].clone();
+    let mut code = ntt::extend(Isa::SCALAR, &honest.values, 2, 2, Goldilocks::ONE).unwrap();
+    let mut stream = Stream::new(1);
+    code[..2 * 2].fill_with(|| stream.element());
+    case.matrices[2] = Committed::new(Isa::SCALAR, honest.values.clone(), 2, code.clone(), None).unwrap();
+    let claim = case.claims[4].value;
+    let proof = case.open_as(&Honest).unwrap();
+    // The words are right, so only a query of such a row could tell.
+    let verdict = case.verify(&proof);
+    assert!(
+        matches!(
+            verdict,
+            Ok(()) | Err(CommitError::Unequal(Step::Word { height: 5, .. }))
+        ),
+        "{verdict:?}"
+    );
+    // Another matrix under the same cap has other claims: no word is near both.
+    let mut values = honest.values;
+    values[0] += Goldilocks::ONE;
+    case.matrices[2] = Committed::new(Isa::SCALAR, values, 2, code, None).unwrap();
+    case.claims[4].value = claim + eq_at_first_cell(&case.claims[4].point);
+    let proof = case.open_as(&Honest).unwrap();
+    assert!(matches!(
+        case.verify(&proof),
+        Err(CommitError::Unequal(Step::Word { height: 5, .. }))
+    ));
+}
+
+/// The weight of a block's first cell.
+fn eq_at_first_cell(point: &[Extension]) -> Extension {
+    point.iter().map(|&x| Extension::ONE - x).product()
+}

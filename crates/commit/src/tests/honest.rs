@@ -61,6 +61,16 @@ fn random_case(seed: u64, max_height: usize) -> Case {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn openings_of_tall_matrices_verify(seed: u64) {
+        let case = random_case(seed, 10);
+        prop_assert_eq!(case.verify(&case.open()), Ok(()));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
