@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use trainproof_field::{Extension, Field, Goldilocks, Isa, ntt};
 use trainproof_poseidon::{Transcript, Tree};
 
-use crate::multilinear::{between, eq_table};
+use crate::multilinear::{between, eq_table, quadratic};
 use crate::sumcheck::Table;
 use crate::verify::check_statement;
 use crate::{Claim, CommitError, Committed, Key, Proof, Query, tags};
@@ -39,8 +39,11 @@ pub(crate) trait Conduct {
     /// The word of so many variables, before it is hashed.
     fn word(&self, _height: usize, _word: &mut [Goldilocks]) {}
 
-    /// The values of the matrices at the common point, and the column-folded matrices.
-    fn values(&self, _values: &mut [Extension]) {}
+    /// The values of the matrices at the common point; the sum that they must have with these weights.
+    fn values(&self, _values: &mut [Extension], _weights: &[Extension], _sum: Extension) {}
+
+    /// The ends of a variable; the value that they must have between them, at this place.
+    fn ends(&self, _ends: &mut [Extension; 2], _place: Extension, _value: Extension) {}
 }
 
 struct Honest;
@@ -86,12 +89,18 @@ pub(crate) fn open_as(
     let mut tables: Vec<_> = tables.collect();
     // 3.
     let (mut rounds, mut column_nonces) = (Vec::new(), Vec::new());
+    let mut claim: Extension = eq_table(&tau)
+        .into_iter()
+        .zip(values)
+        .map(|(weight, value)| weight * value)
+        .sum();
     for left in (1..=key.columns()).rev() {
         let round = sum(tables.iter().map(|table| table.column_round(left)));
         transcript.absorb_extensions(tags::ROUND, &round);
         rounds.push(round);
         column_nonces.push(conduct.grind(isa, grinding, transcript)?);
         let x = transcript.challenge_extension();
+        claim = quadratic(round, claim, x);
         tables.iter_mut().for_each(|table| table.fold_column(left, x));
     }
     let columns: Vec<_> = tables.iter_mut().map(Table::folded).collect();
@@ -101,18 +110,20 @@ pub(crate) fn open_as(
         transcript.absorb_extensions(tags::ROUND, &round);
         rounds.push(round);
         let x = transcript.challenge_extension();
+        claim = quadratic(round, claim, x);
         tables.iter_mut().for_each(|table| table.fold_row(x));
         point.push(x);
     }
     // 4.
     let mut values: Vec<_> = tables.iter().map(|table| table.values()[0]).collect();
+    let weights: Vec<_> = tables.iter().map(Table::weight).collect();
     drop(tables);
-    conduct.values(&mut values);
+    conduct.values(&mut values, &weights, claim);
     transcript.absorb_extensions(tags::VALUES, &values);
     // 5.
     let (mut entry_nonces, mut fold_nonces) = (Vec::new(), Vec::new());
     let (mut caps, mut folds, mut words) = (Vec::new(), Vec::new(), Vec::new());
-    let mut word = columns[key.first()].clone();
+    let (mut word, mut value) = (columns[key.first()].clone(), values[key.first()]);
     let stops = key.stops();
     for (number, height) in stops.iter().map(|stop| stop.height).chain([0]).enumerate() {
         let entering = key.entering(height);
@@ -123,6 +134,7 @@ pub(crate) fn open_as(
             let weight = transcript.challenge_extension();
             let sums = word.par_iter_mut().zip(&columns[matrix]);
             sums.for_each(|(x, &y)| *x += weight * y);
+            value += weight * values[matrix];
         }
         let Some(&stop) = stops.get(number) else {
             break;
@@ -133,21 +145,24 @@ pub(crate) fn open_as(
         let tree = Tree::new(isa, &code, key.word(stop).width, None)?;
         transcript.absorb_digests(tags::WORD, tree.cap());
         caps.push(tree.cap().to_vec());
-        let values = code
+        let coded = code
             .as_chunks()
             .0
             .iter()
             .map(|&[c0, c1]| Extension::new(c0, c1))
             .collect();
-        words.push(Word { values, tree });
+        words.push(Word { values: coded, tree });
         for variable in (stop.next..height).rev() {
-            let ends = ends(&word, &eq_table(&point[..variable]));
+            let mut ends = ends(&word, &eq_table(&point[..variable]));
+            conduct.ends(&mut ends, point[variable], value);
             transcript.absorb_extensions(tags::FOLD, &ends);
             folds.push(ends);
             if number == 0 {
                 fold_nonces.push(conduct.grind(isa, grinding, transcript)?);
             }
-            let x = conduct.challenge(variable, transcript.challenge_extension());
+            let drawn = transcript.challenge_extension();
+            value = between(ends[0], ends[1], drawn);
+            let x = conduct.challenge(variable, drawn);
             word = word
                 .as_chunks()
                 .0

@@ -153,6 +153,11 @@ impl<'a> Table<'a> {
         (self.values, self.weights) = (Values::Folded(values), weights);
     }
 
+    /// After all rounds, the weight of the value in the claim.
+    pub(crate) fn weight(&self) -> Extension {
+        self.scale * self.weights[0]
+    }
+
     /// What is left of the folded matrix; after all rounds, its value at the point.
     pub(crate) fn values(&self) -> &[Extension] {
         match &self.values {

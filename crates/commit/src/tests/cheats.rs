@@ -136,7 +136,7 @@ fn columns_in_another_order() {
 fn the_values_of_two_matrices_exchanged() {
     struct Exchange;
     impl Conduct for Exchange {
-        fn values(&self, values: &mut [Extension]) {
+        fn values(&self, values: &mut [Extension], _weights: &[Extension], _sum: Extension) {
             values.swap(1, 2);
         }
     }
@@ -319,4 +319,55 @@ fn a_near_codeword_opens_to_the_only_matrix_that_is_near() {
 /// The weight of a block's first cell.
 fn eq_at_first_cell(point: &[Extension]) -> Extension {
     point.iter().map(|&x| Extension::ONE - x).product()
+}
+
+/// Makes the sum of the values right by one of them, and all ends of folds right by the second.
+struct Consistent {
+    matrix: usize,
+    ends: bool,
+}
+
+impl Conduct for Consistent {
+    fn values(&self, values: &mut [Extension], weights: &[Extension], sum: Extension) {
+        let terms = values.iter().zip(weights).map(|(&value, &weight)| value * weight);
+        let missing = sum - terms.sum::<Extension>();
+        values[self.matrix] += missing * weights[self.matrix].inverse().unwrap();
+    }
+
+    fn ends(&self, ends: &mut [Extension; 2], place: Extension, value: Extension) {
+        if self.ends {
+            let missing = value - ends[0] - place * (ends[1] - ends[0]);
+            ends[1] += missing * place.inverse().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_wrong_claim_carried_to_the_values_of_any_matrix() {
+    let mut case = Case::small();
+    case.claims[2].value += Extension::ONE;
+    for (matrix, variable) in [(0, 1), (1, 4), (2, 4)] {
+        let proof = case.open_as(&Consistent { matrix, ends: false }).unwrap();
+        let step = Step::Fold { variable };
+        assert_eq!(case.verify(&proof), Err(CommitError::Unequal(step)), "matrix {matrix}");
+    }
+}
+
+#[test]
+fn a_wrong_claim_carried_to_the_constant() {
+    let mut case = Case::small();
+    case.claims[2].value += Extension::ONE;
+    // The matrix of one row enters when nothing is left to fold.
+    for matrix in 0..4 {
+        let proof = case.open_as(&Consistent { matrix, ends: true }).unwrap();
+        let step = Step::Word { query: 0, height: 0 };
+        assert_eq!(case.verify(&proof), Err(CommitError::Unequal(step)), "matrix {matrix}");
+    }
+}
+
+#[test]
+fn one_who_makes_right_what_is_right_changes_nothing() {
+    let case = Case::small();
+    let proof = case.open_as(&Consistent { matrix: 0, ends: true }).unwrap();
+    assert_eq!(proof, case.open());
 }
