@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 use trainproof_lookup::{Challenges, Entries, Layout, Lookup, Table, Witness, multiplicities, prove, prove_tree};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{Sum, Term, Writer};
@@ -28,6 +28,8 @@ fn report(what: &str, mut work: impl FnMut(&mut Writer<'_>)) {
 }
 
 fn main() {
+    let isa = Isa::active().expect("the variable names an instruction set of this machine");
+    println!("{isa:?}");
     let column = |seed: u64| -> Vec<Goldilocks> {
         let element = |x: u64| Goldilocks::from_residue((x + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         (0..1 << VARIABLES).map(element).collect()
@@ -42,18 +44,18 @@ fn main() {
     report("sum of products of two base tables", |writer| {
         let tables = vec![x.as_slice().into(), y.as_slice().into()];
         let sum = Sum::new(VARIABLES, tables, vec![term(&[0, 1])]).expect("the tables fit");
-        black_box(trainproof_sumcheck::prove(sum, 2, writer).expect("the degree fits"));
+        black_box(trainproof_sumcheck::prove(isa, sum, 2, writer).expect("the degree fits"));
     });
     report("sum of products of a base and an extension table", |writer| {
         let tables = vec![x.as_slice().into(), lifted.as_slice().into()];
         let sum = Sum::new(VARIABLES, tables, vec![term(&[0, 1])]).expect("the tables fit");
-        black_box(trainproof_sumcheck::prove(sum, 2, writer).expect("the degree fits"));
+        black_box(trainproof_sumcheck::prove(isa, sum, 2, writer).expect("the degree fits"));
     });
     report("zero check of x·y − z, base tables", |writer| {
         let tables = vec![x.as_slice().into(), y.as_slice().into(), z.as_slice().into()];
         let sum = Sum::new(VARIABLES, tables, vec![term(&[0, 1]), term(&[2])]).expect("the tables fit");
         let sum = sum.weighted(point.clone()).expect("the point fits");
-        black_box(trainproof_sumcheck::prove(sum, 3, writer).expect("the degree fits"));
+        black_box(trainproof_sumcheck::prove(isa, sum, 3, writer).expect("the degree fits"));
     });
 
     let lookup = Lookup {
@@ -71,11 +73,11 @@ fn main() {
     let counts = multiplicities(&layout, &entries()).expect("16 bits are in the table");
     let witness = Witness::new(&layout, entries(), vec![&counts[0]]).expect("the witness fits");
     report("lookups, all of the argument", |writer| {
-        black_box(prove(&witness, writer).expect("the witness fits"));
+        black_box(prove(isa, &witness, writer).expect("the witness fits"));
     });
     report("lookups, the tree of fractions (twice the leaves)", |writer| {
         let [alpha, beta, gamma] = [0, 1, 2].map(|i| point[i]);
         let leaves = witness.leaves(&Challenges { alpha, beta, gamma });
-        black_box(prove_tree(leaves, writer).expect("the leaves fit"));
+        black_box(prove_tree(isa, leaves, writer).expect("the leaves fit"));
     });
 }

@@ -1,6 +1,6 @@
 //! The lookup argument from its challenges to claims on what is looked up (section 6.4).
 
-use trainproof_field::{Extension, Goldilocks};
+use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_poseidon::Tag;
 use trainproof_sumcheck::polynomial::{eq_index, listed, mask, number};
 use trainproof_sumcheck::{Backend, ProofError, Table, Writer};
@@ -44,18 +44,23 @@ pub enum LeafClaim<E> {
 ///
 /// # Errors
 /// [`LookupError::Sum`]
-pub fn prove(witness: &Witness<'_>, writer: &mut Writer<'_>) -> Result<Vec<LeafClaim<Extension>>, LookupError> {
+pub fn prove(
+    isa: Isa,
+    witness: &Witness<'_>,
+    writer: &mut Writer<'_>,
+) -> Result<Vec<LeafClaim<Extension>>, LookupError> {
     let challenges = Challenges {
         alpha: writer.challenge(),
         beta: writer.challenge(),
         gamma: writer.challenge(),
     };
-    let leaf = prove_tree(witness.leaves(&challenges), writer)?;
-    Ok(send_claims(witness, &leaf.point, writer))
+    let leaf = prove_tree(isa, witness.leaves(&challenges), writer)?;
+    Ok(send_claims(isa, witness, &leaf.point, writer))
 }
 
 /// Sends the values of each slot at the tree's point.
 pub(crate) fn send_claims(
+    isa: Isa,
     witness: &Witness<'_>,
     point: &[Extension],
     writer: &mut Writer<'_>,
@@ -64,7 +69,7 @@ pub(crate) fn send_claims(
     let claims = slots.map(|slot| {
         let point = point[point.len() - slot.variables..].to_vec();
         let value = |column: &[Goldilocks]| {
-            let value = Table::from(column).evaluate(&point);
+            let value = Table::from(column).evaluate(isa, &point);
             value.expect("a witness has an entry for each leaf of a slot")
         };
         match slot.content {

@@ -1,6 +1,6 @@
 //! Slow, obvious twins: the sum of the fractions, and a prover that sums over the hypercube.
 
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 use trainproof_sumcheck::{Sum, Term, Writer, naive};
 
 use crate::argument::{LeafClaim, send_claims};
@@ -90,5 +90,5 @@ pub fn prove(witness: &Witness<'_>, writer: &mut Writer<'_>) -> Result<Vec<LeafC
         point = proven.point;
         point.push(writer.challenge());
     }
-    Ok(send_claims(witness, &point, writer))
+    Ok(send_claims(Isa::SCALAR, witness, &point, writer))
 }

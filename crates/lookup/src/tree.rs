@@ -1,7 +1,7 @@
 //! A tree of fractions: that they add up to 0 (section 6.3).
 
 use rayon::prelude::*;
-use trainproof_field::{Extension, Goldilocks};
+use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_poseidon::Tag;
 use trainproof_sumcheck::polynomial::{eq, line};
 use trainproof_sumcheck::{Backend, ProofError, Sum, Table, Term, Writer, prove, verify};
@@ -44,7 +44,7 @@ struct Halves {
 ///
 /// # Errors
 /// [`LookupError::Length`] unless there are as many denominators as numerators, a power of two.
-pub fn prove_tree(leaves: Leaves, writer: &mut Writer<'_>) -> Result<Leaf<Extension>, LookupError> {
+pub fn prove_tree(isa: Isa, leaves: Leaves, writer: &mut Writer<'_>) -> Result<Leaf<Extension>, LookupError> {
     let Leaves {
         numerators,
         denominators,
@@ -75,7 +75,7 @@ pub fn prove_tree(leaves: Leaves, writer: &mut Writer<'_>) -> Result<Leaf<Extens
     for (variables, halves) in levels.into_iter().rev().enumerate() {
         let lambda = writer.challenge();
         let sum = halves.claim(variables, lambda)?.weighted(point)?;
-        let proven = prove(sum, 3, writer)?;
+        let proven = prove(isa, sum, 3, writer)?;
         let [n0, n1, d0, d1] = split(&proven.values, lambda);
         writer.send(HALVES, &[n0, n1, d0, d1]);
         let side = writer.challenge();

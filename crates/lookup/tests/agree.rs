@@ -4,7 +4,7 @@ mod common;
 
 use common::{Case, element, lookup, pairs, range, start};
 use proptest::prelude::*;
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 use trainproof_lookup::{
     Challenges, Content, HALVES, LEAF, Layout, Leaves, Lookup, ROOT, VALUE, naive, prove, prove_tree, verify,
     verify_tree,
@@ -43,8 +43,14 @@ proptest! {
     fn lookups_are_proven_as_written(case in case()) {
         let (mut fast, mut slow) = (start(), start());
         let mut writer = Writer::new(&mut fast);
-        let claims = prove(&case.witness(), &mut writer).unwrap();
+        let claims = prove(Isa::SCALAR, &case.witness(), &mut writer).unwrap();
         let proof = writer.finish();
+        for isa in Isa::available() {
+            let mut transcript = start();
+            let mut writer = Writer::new(&mut transcript);
+            prop_assert_eq!(&prove(isa, &case.witness(), &mut writer).unwrap(), &claims);
+            prop_assert_eq!(&writer.finish(), &proof);
+        }
         let mut writer = Writer::new(&mut slow);
         prop_assert_eq!(&naive::prove(&case.witness(), &mut writer).unwrap(), &claims);
         prop_assert_eq!(&writer.finish(), &proof);
@@ -138,15 +144,15 @@ fn large_trees_are_summed() {
     };
     let mut transcript = start();
     let mut writer = Writer::new(&mut transcript);
-    let proven = prove_tree(leaves.clone(), &mut writer).unwrap();
+    let proven = prove_tree(Isa::SCALAR, leaves.clone(), &mut writer).unwrap();
     let proof = writer.finish();
     let mut transcript = start();
     let mut reader = Reader::new(&mut transcript, &proof).unwrap();
     let leaf = verify_tree(&mut reader, 15).unwrap();
     reader.finish().unwrap();
     assert_eq!(leaf, proven);
-    let table = |values: &[Goldilocks]| trainproof_sumcheck::Table::from(values).evaluate(&leaf.point);
+    let table = |values: &[Goldilocks]| trainproof_sumcheck::Table::from(values).evaluate(Isa::SCALAR, &leaf.point);
     assert_eq!(table(&leaves.numerators), Some(leaf.numerator));
     let denominators = trainproof_sumcheck::Table::from(&*leaves.denominators);
-    assert_eq!(denominators.evaluate(&leaf.point), Some(leaf.denominator));
+    assert_eq!(denominators.evaluate(Isa::SCALAR, &leaf.point), Some(leaf.denominator));
 }

@@ -2,7 +2,7 @@
 //! a small step of training.
 
 use serde_json::Value;
-use trainproof_field::{Extension, Goldilocks};
+use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_lookup::{Entries, Layout, Lookup, Table, Witness, multiplicities, prove, verify};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{Counter, Reader, Writer};
@@ -51,7 +51,7 @@ fn lookups_as_in_the_specification() {
     let start = Transcript::new(Tag::new("step"), &list(&case["statement"]));
     let mut transcript = start.clone();
     let mut writer = Writer::new(&mut transcript);
-    let claims = prove(&witness, &mut writer).unwrap();
+    let claims = prove(Isa::SCALAR, &witness, &mut writer).unwrap();
     let messages = case["messages"].as_array().unwrap();
     let sent: Vec<_> = messages
         .iter()

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{CLAIM, Case, element, lookup, pairs, range, start};
-use trainproof_field::{Extension, Field, FieldError, Goldilocks};
+use trainproof_field::{Extension, Field, FieldError, Goldilocks, Isa};
 use trainproof_lookup::{
     Challenges, Content, Entries, HALVES, LEAF, Layout, LayoutError, Leaves, LookupError, MAX_VARIABLES, ROOT, VALUE,
     Witness, multiplicities, prove_tree, verify_tree,
@@ -179,7 +179,7 @@ fn cheat(
     let [alpha, beta, gamma] = [(); 3].map(|()| writer.challenge());
     let mut leaves = case.witness().leaves(&Challenges { alpha, beta, gamma });
     change(&mut leaves);
-    let leaf = prove_tree(leaves, &mut writer).unwrap();
+    let leaf = prove_tree(Isa::SCALAR, leaves, &mut writer).unwrap();
     send(case, &leaf.point, &mut writer);
     case.verify(&writer.finish())
 }
@@ -267,6 +267,7 @@ fn tree(numerators: &[i64], denominators: &[i64]) -> Result<(), ProofError> {
     let mut transcript = start();
     let mut writer = Writer::new(&mut transcript);
     prove_tree(
+        Isa::SCALAR,
         Leaves {
             numerators,
             denominators: denominators.clone(),
@@ -400,6 +401,7 @@ fn witnesses_that_do_not_fit_are_refused() {
     for (top, bottom, expected, got) in [(3, 3, 4, 3), (2, 4, 2, 2), (4, 2, 4, 2), (0, 0, 1, 0)] {
         let (numerators, denominators) = (vec![one(); top], vec![Extension::ONE; bottom]);
         let error = prove_tree(
+            Isa::SCALAR,
             Leaves {
                 numerators,
                 denominators,

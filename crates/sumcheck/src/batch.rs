@@ -1,6 +1,6 @@
 //! Several sums of different sizes in one sumcheck (section 5.3).
 
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 
 use crate::polynomial::small;
 use crate::prover::{at, send};
@@ -21,7 +21,12 @@ pub struct BatchedProof {
 ///
 /// # Errors
 /// [`SumError::Degree`]
-pub fn prove_batch(sums: Vec<Sum<'_>>, degree: usize, writer: &mut Writer<'_>) -> Result<BatchedProof, SumError> {
+pub fn prove_batch(
+    isa: Isa,
+    sums: Vec<Sum<'_>>,
+    degree: usize,
+    writer: &mut Writer<'_>,
+) -> Result<BatchedProof, SumError> {
     for sum in &sums {
         sum.check_degree(degree)?;
     }
@@ -33,7 +38,7 @@ pub fn prove_batch(sums: Vec<Sum<'_>>, degree: usize, writer: &mut Writer<'_>) -
         .zip(sums)
         .map(|(weight, sum)| {
             let idle = rounds - sum.variables();
-            Member::new(weight.scale(half.pow(idle as u64)), sum, idle, degree)
+            Member::new(isa, weight.scale(half.pow(idle as u64)), sum, idle, degree)
         })
         .collect();
     let mut point = Vec::with_capacity(rounds);
@@ -68,9 +73,9 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn new(weight: Extension, sum: Sum<'a>, idle: usize, degree: usize) -> Self {
+    fn new(isa: Isa, weight: Extension, sum: Sum<'a>, idle: usize, degree: usize) -> Self {
         let variables = sum.variables();
-        let running = Running::new(sum);
+        let running = Running::new(isa, sum);
         let first = if variables > 0 {
             running.round(degree)
         } else {

@@ -10,6 +10,7 @@ mod backend;
 mod batch;
 mod counter;
 mod error;
+mod kernel;
 mod ledger;
 mod multilinear;
 pub mod naive;

@@ -3,10 +3,15 @@
 use std::borrow::Cow;
 
 use rayon::prelude::*;
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
+
+use crate::kernel::{Fold, FoldBase, fitting};
 
 /// Entries from which on threads share the work.
 const PARALLEL: usize = 1 << 12;
+
+/// Entries that one thread takes at a time.
+const BLOCK: usize = 1 << 11;
 
 /// A multilinear polynomial: its value at index x of the hypercube, the first variable being the highest bit of x.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,66 +42,76 @@ impl Table<'_> {
     }
 
     /// Puts the first variable to r. A table of one entry has no variable and stays as it is.
-    pub fn fold(&mut self, r: Extension) {
+    pub fn fold(&mut self, isa: Isa, r: Extension) {
         let half = self.entries() / 2;
         if half == 0 {
             return;
         }
+        let isa = fitting(isa, half);
         match self {
             Self::Base(values) => {
                 let (low, high) = values.split_at(half);
-                let line = |(&x, &y): (&Goldilocks, &Goldilocks)| r.scale(y - x) + Extension::from(x);
-                *self = Self::Extension(if half < PARALLEL {
-                    low.iter().zip(high).map(line).collect()
-                } else {
-                    low.par_iter().zip(high).map(line).collect::<Vec<_>>().into()
-                });
-            }
-            Self::Extension(Cow::Borrowed(values)) => {
-                let (low, high) = values.split_at(half);
-                let line = |(&x, &y): (&Extension, &Extension)| x + r * (y - x);
-                *self = Self::Extension(if half < PARALLEL {
-                    low.iter().zip(high).map(line).collect()
-                } else {
-                    low.par_iter().zip(high).map(line).collect::<Vec<_>>().into()
-                });
-            }
-            Self::Extension(Cow::Owned(values)) => {
-                let (low, high) = values.split_at_mut(half);
-                let line = |(x, y): (&mut Extension, &Extension)| *x += r * (*y - *x);
+                let mut folded = vec![Extension::ZERO; half];
                 if half < PARALLEL {
-                    low.iter_mut().zip(high.iter()).for_each(line);
+                    let to = &mut folded;
+                    isa.run(FoldBase { low, high, r, to });
                 } else {
-                    low.par_iter_mut().zip(&*high).for_each(line);
+                    let blocks = folded.par_chunks_mut(BLOCK).zip(low.par_chunks(BLOCK));
+                    blocks
+                        .zip(high.par_chunks(BLOCK))
+                        .for_each(|((to, low), high)| isa.run(FoldBase { low, high, r, to }));
                 }
-                values.truncate(half);
+                *self = folded.into();
+            }
+            Self::Extension(values) => {
+                let (mut owned, borrowed);
+                let (low, high) = match values {
+                    Cow::Borrowed(values) => {
+                        borrowed = values.split_at(half);
+                        owned = borrowed.0.to_vec();
+                        (&mut *owned, borrowed.1)
+                    }
+                    Cow::Owned(values) => {
+                        owned = std::mem::take(values);
+                        let (low, high) = owned.split_at_mut(half);
+                        (low, &*high)
+                    }
+                };
+                if half < PARALLEL {
+                    isa.run(Fold { low, high, r });
+                } else {
+                    let blocks = low.par_chunks_mut(BLOCK).zip(high.par_chunks(BLOCK));
+                    blocks.for_each(|(low, high)| isa.run(Fold { low, high, r }));
+                }
+                owned.truncate(half);
+                *self = owned.into();
             }
         }
     }
 
     /// The polynomial's value at a point; `None` if the point has another dimension.
     #[must_use]
-    pub fn evaluate(&self, point: &[Extension]) -> Option<Extension> {
+    pub fn evaluate(&self, isa: Isa, point: &[Extension]) -> Option<Extension> {
         let fits = 1usize.checked_shl(point.len() as u32) == Some(self.entries());
         let (&first, rest) = match point.split_first() {
             _ if !fits => return None,
             None => return self.entry(0),
             Some(split) => split,
         };
-        let mut folded = self.folded(first);
+        let mut folded = self.folded(isa, first);
         for &r in rest {
-            folded.fold(r);
+            folded.fold(isa, r);
         }
         folded.entry(0)
     }
 
     /// A copy with the first variable put to r.
-    fn folded(&self, r: Extension) -> Table<'static> {
+    fn folded(&self, isa: Isa, r: Extension) -> Table<'static> {
         let mut folded = match self {
             Self::Base(values) => Table::Base(Cow::Borrowed(&**values)),
             Self::Extension(values) => Table::Extension(Cow::Borrowed(&**values)),
         };
-        folded.fold(r);
+        folded.fold(isa, r);
         match folded {
             Table::Base(values) => Table::Base(Cow::Owned(values.into_owned())),
             Table::Extension(values) => Table::Extension(Cow::Owned(values.into_owned())),

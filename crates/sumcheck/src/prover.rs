@@ -1,6 +1,6 @@
 //! The prover of a sumcheck, linear in the size of the tables (section 5.1).
 
-use trainproof_field::Extension;
+use trainproof_field::{Extension, Isa};
 
 use crate::polynomial::{share, small};
 use crate::round::Running;
@@ -21,11 +21,11 @@ pub struct Proven {
 ///
 /// # Errors
 /// [`SumError::Degree`]
-pub fn prove(sum: Sum<'_>, degree: usize, writer: &mut Writer<'_>) -> Result<Proven, SumError> {
+pub fn prove(isa: Isa, sum: Sum<'_>, degree: usize, writer: &mut Writer<'_>) -> Result<Proven, SumError> {
     sum.check_degree(degree)?;
     let mut point = Vec::with_capacity(sum.variables());
     let rounds = sum.variables();
-    let mut running = Running::new(sum);
+    let mut running = Running::new(isa, sum);
     for _ in 0..rounds {
         let values = running.round(degree);
         let r = send(writer, &values);

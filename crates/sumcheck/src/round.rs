@@ -1,8 +1,9 @@
 //! One round of a prover: the polynomial in the first variable, the others summed over.
 
 use rayon::prelude::*;
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 
+use crate::kernel::{Product, Round, Sums, fitting};
 use crate::multilinear::{drop_first, eq_table};
 use crate::polynomial::small;
 use crate::{Sum, Table, Term};
@@ -12,6 +13,7 @@ const BLOCK: usize = 1 << 11;
 
 /// A sum with some of its variables bound.
 pub(crate) struct Running<'a> {
+    isa: Isa,
     tables: Vec<Table<'a>>,
     terms: Vec<Term>,
     inner_degree: usize,
@@ -29,7 +31,7 @@ struct Weight {
 }
 
 impl<'a> Running<'a> {
-    pub(crate) fn new(sum: Sum<'a>) -> Self {
+    pub(crate) fn new(isa: Isa, sum: Sum<'a>) -> Self {
         let inner_degree = sum.inner_degree();
         let weight = sum.weight.map(|point| {
             let others = eq_table(point.get(1..).unwrap_or_default());
@@ -43,6 +45,7 @@ impl<'a> Running<'a> {
             }
         });
         Self {
+            isa,
             tables: sum.tables,
             terms: sum.terms,
             inner_degree,
@@ -54,14 +57,16 @@ impl<'a> Running<'a> {
     /// The round's polynomial at 0, 1, …, `degree`, which is at least the sum's.
     pub(crate) fn round(&self, degree: usize) -> Vec<Extension> {
         let known = self.total.filter(|_| self.weight.is_none() && self.inner_degree > 0);
-        let round = Round::new(self, known.is_some());
+        let round = sorted(self, known.is_some());
         let half = round.half();
+        let isa = fitting(self.isa, half);
+        let sums = |pairs| isa.run(Sums { round: &round, pairs });
         let mut values = if half <= BLOCK {
-            round.block(0..half)
+            sums(0..half)
         } else {
             let blocks = (0..half.div_ceil(BLOCK)).into_par_iter();
             blocks
-                .map(|block| round.block(block * BLOCK..half.min((block + 1) * BLOCK)))
+                .map(|block| sums(block * BLOCK..half.min((block + 1) * BLOCK)))
                 .reduce_with(|mut x, y| {
                     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
                     x
@@ -87,7 +92,7 @@ impl<'a> Running<'a> {
     /// Puts the first variable to r, where the round's polynomial is `total`.
     pub(crate) fn fold(&mut self, r: Extension, total: Extension) {
         for table in &mut self.tables {
-            table.fold(r);
+            table.fold(self.isa, r);
         }
         if let Some(weight) = &mut self.weight {
             let rest = Extension::ONE - weight.first;
@@ -116,136 +121,37 @@ impl<'a> Running<'a> {
 }
 
 /// The tables of a round, sorted by their fields.
-struct Round<'a> {
-    base: Vec<&'a [Goldilocks]>,
-    extension: Vec<&'a [Extension]>,
-    products: Vec<Product>,
-    weights: Option<&'a [Extension]>,
-    degree: usize,
-    /// Leave out the value at 1.
-    known: bool,
-}
-
-/// A term by the places of its tables within those of their fields.
-struct Product {
-    coefficient: Extension,
-    base: Vec<usize>,
-    extension: Vec<usize>,
-}
-
-impl<'a> Round<'a> {
-    fn new(running: &'a Running, known: bool) -> Self {
-        let (mut base, mut extension) = (Vec::new(), Vec::new());
-        let mut places = Vec::with_capacity(running.tables.len());
-        for table in &running.tables {
-            match table {
-                Table::Base(values) => {
-                    places.push((true, base.len()));
-                    base.push(&**values);
-                }
-                Table::Extension(values) => {
-                    places.push((false, extension.len()));
-                    extension.push(&**values);
-                }
+fn sorted<'a>(running: &'a Running<'_>, known: bool) -> Round<'a> {
+    let (mut base, mut extension) = (Vec::new(), Vec::new());
+    let mut places = Vec::with_capacity(running.tables.len());
+    for table in &running.tables {
+        match table {
+            Table::Base(values) => {
+                places.push((true, base.len()));
+                base.push(&**values);
             }
-        }
-        let of = |factors: &[usize], wanted: bool| {
-            let places = factors.iter().map(|&factor| places[factor]);
-            places.filter(|(is, _)| *is == wanted).map(|(_, place)| place).collect()
-        };
-        let products = running.terms.iter().map(|term| Product {
-            coefficient: term.coefficient,
-            base: of(&term.factors, true),
-            extension: of(&term.factors, false),
-        });
-        Self {
-            base,
-            extension,
-            products: products.collect(),
-            weights: running.weight.as_ref().map(|weight| &*weight.others),
-            degree: running.inner_degree,
-            known,
+            Table::Extension(values) => {
+                places.push((false, extension.len()));
+                extension.push(&**values);
+            }
         }
     }
-
-    /// The sums over some pairs of entries, at 0, 1, …, the largest number of factors.
-    fn block(&self, pairs: std::ops::Range<usize>) -> Vec<Extension> {
-        let half = self.half();
-        let zero = Goldilocks::ZERO;
-        let (mut base, mut base_steps) = (vec![zero; self.base.len()], vec![zero; self.base.len()]);
-        let zero = Extension::ZERO;
-        let (mut other, mut other_steps) = (vec![zero; self.extension.len()], vec![zero; self.extension.len()]);
-        let mut sums = vec![zero; (self.degree + 1) * self.products.len()];
-        let mut values = vec![zero; self.degree + 1];
-        for x in pairs {
-            for ((value, step), table) in base.iter_mut().zip(&mut base_steps).zip(&self.base) {
-                (*value, *step) = (table[x], table[half + x] - table[x]);
-            }
-            for ((value, step), table) in other.iter_mut().zip(&mut other_steps).zip(&self.extension) {
-                (*value, *step) = (table[x], table[half + x] - table[x]);
-            }
-            for place in 0..=self.degree {
-                if place > 0 {
-                    base.iter_mut()
-                        .zip(&base_steps)
-                        .for_each(|(value, &step)| *value += step);
-                    other
-                        .iter_mut()
-                        .zip(&other_steps)
-                        .for_each(|(value, &step)| *value += step);
-                }
-                if place == 1 && self.known {
-                    continue;
-                }
-                if let Some(weights) = self.weights {
-                    let terms = self.products.iter().map(|product| product.term(&base, &other));
-                    values[place] += weights[x] * terms.sum::<Extension>();
-                } else {
-                    // Coefficients wait until the end.
-                    let sums = &mut sums[place * self.products.len()..];
-                    for (sum, product) in sums.iter_mut().zip(&self.products) {
-                        *sum += product.value(&base, &other).unwrap_or(Extension::ONE);
-                    }
-                }
-            }
-        }
-        if self.weights.is_none() && !self.products.is_empty() {
-            for (value, sums) in values.iter_mut().zip(sums.chunks(self.products.len())) {
-                let terms = self.products.iter().zip(sums);
-                *value = terms.map(|(product, &sum)| product.coefficient * sum).sum();
-            }
-        }
-        values
-    }
-
-    /// Pairs of entries of each table.
-    fn half(&self) -> usize {
-        let base = self.base.first().map(|table| table.len());
-        base.or(self.extension.first().map(|table| table.len())).unwrap_or(0) / 2
-    }
-}
-
-impl Product {
-    /// The product of the factors' values; `None` if there are no factors.
-    #[inline]
-    fn value(&self, base: &[Goldilocks], extension: &[Extension]) -> Option<Extension> {
-        let low = self.base.iter().map(|&i| base[i]).reduce(|x, y| x * y);
-        let high = self.extension.iter().map(|&i| extension[i]).reduce(|x, y| x * y);
-        match (low, high) {
-            (Some(low), Some(high)) => Some(high.scale(low)),
-            (Some(low), None) => Some(low.into()),
-            (None, high) => high,
-        }
-    }
-
-    /// The same times the coefficient.
-    #[inline]
-    fn term(&self, base: &[Goldilocks], extension: &[Extension]) -> Extension {
-        match self.value(base, extension) {
-            Some(value) if self.coefficient == Extension::ONE => value,
-            Some(value) => value * self.coefficient,
-            None => self.coefficient,
-        }
+    let of = |factors: &[usize], wanted: bool| {
+        let places = factors.iter().map(|&factor| places[factor]);
+        places.filter(|(is, _)| *is == wanted).map(|(_, place)| place).collect()
+    };
+    let products = running.terms.iter().map(|term| Product {
+        coefficient: term.coefficient,
+        base: of(&term.factors, true),
+        extension: of(&term.factors, false),
+    });
+    Round {
+        base,
+        extension,
+        products: products.collect(),
+        weights: running.weight.as_ref().map(|weight| &*weight.others),
+        degree: running.inner_degree,
+        known,
     }
 }
 

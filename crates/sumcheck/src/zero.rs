@@ -1,6 +1,6 @@
 //! Identities that hold at every point of the hypercube (section 5.2).
 
-use trainproof_field::Extension;
+use trainproof_field::{Extension, Isa};
 
 use crate::polynomial::eq;
 use crate::prover::{Proven, prove};
@@ -12,6 +12,7 @@ use crate::{Backend, ProofError, Sum, SumError, Table, Term, Writer};
 /// # Errors
 /// Those of [`Sum::new`] and [`prove`].
 pub fn prove_zero(
+    isa: Isa,
     variables: usize,
     tables: Vec<Table<'_>>,
     families: &[Vec<Term>],
@@ -28,7 +29,7 @@ pub fn prove_zero(
     for (term, factor) in sum.terms.iter_mut().zip(factors) {
         term.coefficient *= factor;
     }
-    prove(sum, degree, writer)
+    prove(isa, sum, degree, writer)
 }
 
 /// A zero check whose families wait for their values.

@@ -1,7 +1,7 @@
 //! Fast paths agree with the sums as they are written, and honest proofs verify.
 
 use proptest::prelude::*;
-use trainproof_field::{Extension, Field, Goldilocks};
+use trainproof_field::{Extension, Field, Goldilocks, Isa};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{
     Backend, Claim, Counter, Ledger, Reader, Sum, Table, Term, Writer, eq_table, naive, polynomial, prove, prove_batch,
@@ -58,7 +58,7 @@ prop_compose! {
 }
 
 fn sum() -> impl Strategy<Value = Sum<'static>> {
-    (0usize..5).prop_flat_map(sum_of)
+    (0usize..6).prop_flat_map(sum_of)
 }
 
 /// What a prover sends, and where it ends.
@@ -77,15 +77,18 @@ proptest! {
         (table, point) in (0usize..6).prop_flat_map(|n| (table(n), prop::collection::vec(element(), n)))
     ) {
         let value = naive::evaluate(&table, &point);
-        prop_assert_eq!(table.evaluate(&point), Some(value));
+        prop_assert_eq!(table.evaluate(Isa::SCALAR, &point), Some(value));
         let mut folded = table.clone();
-        point.iter().for_each(|&r| folded.fold(r));
+        point.iter().for_each(|&r| folded.fold(Isa::SCALAR, r));
         prop_assert_eq!(folded.entry(0), Some(value));
+        for isa in Isa::available() {
+            prop_assert_eq!(table.evaluate(isa, &point), Some(value));
+        }
         let weights = eq_table(&point);
         for (x, &weight) in weights.iter().enumerate() {
             prop_assert_eq!(weight, naive::eq(&point, &naive::corner(x, point.len())));
         }
-        prop_assert_eq!(table.evaluate(&[&*point, &[Extension::ONE]].concat()), None);
+        prop_assert_eq!(table.evaluate(Isa::SCALAR, &[&*point, &[Extension::ONE]].concat()), None);
     }
 
     #[test]
@@ -141,7 +144,11 @@ proptest! {
     #[test]
     fn sums_are_proven_as_written(sum in sum(), more in 0usize..3) {
         let degree = sum.degree() + more;
-        let (proof, proven) = sent(|writer| prove(sum.clone(), degree, writer).unwrap());
+        let (proof, proven) = sent(|writer| prove(Isa::SCALAR, sum.clone(), degree, writer).unwrap());
+        for isa in Isa::available() {
+            let other = sent(|writer| prove(isa, sum.clone(), degree, writer).unwrap());
+            prop_assert_eq!((&proof, &proven), (&other.0, &other.1));
+        }
         let twin = sent(|writer| naive::prove(&sum, degree, writer));
         prop_assert_eq!((&proof, &proven), (&twin.0, &twin.1));
         let mut transcript = start();
@@ -155,7 +162,7 @@ proptest! {
     #[test]
     fn batches_are_proven_as_written(sums in prop::collection::vec(sum(), 0..4), more in 0usize..2) {
         let degree = sums.iter().map(Sum::degree).max().unwrap_or(1) + more;
-        let (proof, proven) = sent(|writer| prove_batch(sums.clone(), degree, writer).unwrap());
+        let (proof, proven) = sent(|writer| prove_batch(Isa::SCALAR, sums.clone(), degree, writer).unwrap());
         let twin = sent(|writer| {
             let weights = writer.challenges(sums.len());
             naive::prove_weighted(&weights.into_iter().zip(&sums).collect::<Vec<_>>(), degree, writer)
@@ -208,7 +215,8 @@ fn zero_proof(x: &[Goldilocks], y: &[Goldilocks]) -> (Vec<u8>, Vec<Extension>) {
         vec![term(one, &[0]), term(one, &[1]), term(minus, &[3])],
     ];
     let variables = x.len().ilog2() as usize;
-    let (proof, proven) = sent(|writer| prove_zero(variables, columns(x, y), &families, 3, writer).unwrap());
+    let (proof, proven) =
+        sent(|writer| prove_zero(Isa::SCALAR, variables, columns(x, y), &families, 3, writer).unwrap());
     (proof, proven.point)
 }
 
@@ -246,12 +254,18 @@ fn large_sums_are_proven_as_small_ones() {
         }
         let summands = x.iter().zip(&y).zip(&weights).map(|((&x, &y), w)| w.scale(x * y * y));
         let claim = terms[0].coefficient * summands.sum::<Extension>();
-        let (proof, proven) = sent(|writer| prove(sum, 4, writer).unwrap());
+        let (proof, proven) = sent(|writer| prove(Isa::SCALAR, sum.clone(), 4, writer).unwrap());
+        for isa in Isa::available() {
+            assert_eq!(
+                sent(|writer| prove(isa, sum.clone(), 4, writer).unwrap()),
+                (proof.clone(), proven.clone())
+            );
+        }
         let mut transcript = start();
         let mut reader = Reader::new(&mut transcript, &proof).unwrap();
         let reduced = verify(&mut reader, variables, 4, &claim).unwrap();
         reader.finish().unwrap();
-        let at = |column: &[Goldilocks]| Table::from(column).evaluate(&reduced.point).unwrap();
+        let at = |column: &[Goldilocks]| Table::from(column).evaluate(Isa::SCALAR, &reduced.point).unwrap();
         assert_eq!(proven.values, [at(&x), at(&y)]);
         let weight = weight.map_or(Extension::ONE, |point| naive::eq(&point, &reduced.point));
         assert_eq!(reduced.value, terms[0].coefficient * weight * at(&x) * at(&y) * at(&y));

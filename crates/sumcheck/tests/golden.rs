@@ -1,7 +1,7 @@
 //! The messages are those of the Python specification (`trainproof.reference.iop`), which wrote the fixture.
 
 use serde_json::Value;
-use trainproof_field::{Extension, Goldilocks};
+use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{Reader, Sum, Term, Writer, naive, prove, verify};
 
@@ -51,7 +51,7 @@ fn sums_as_in_the_specification() {
 
         let mut transcript = start.clone();
         let mut writer = Writer::new(&mut transcript);
-        let proven = prove(sum.clone(), degree, &mut writer).unwrap();
+        let proven = prove(Isa::SCALAR, sum.clone(), degree, &mut writer).unwrap();
         assert_eq!(writer.elements(), elements(&case["messages"]));
         let proof = writer.finish();
         assert_eq!(transcript.challenge_extension(), element(&case["after"]));

@@ -1,6 +1,6 @@
 //! What verifiers, provers and ledgers refuse.
 
-use trainproof_field::{Extension, Field, FieldError, Goldilocks};
+use trainproof_field::{Extension, Field, FieldError, Goldilocks, Isa};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{
     Claim, Ledger, LedgerError, MAX_DEGREE, MAX_ROUNDS, ProofError, Reader, Sum, SumError, Table, Term, Writer, naive,
@@ -106,7 +106,7 @@ fn any_change_to_a_sumcheck_is_rejected() {
         let claim = naive::total(&sum, &[]);
         let mut transcript = start();
         let mut writer = Writer::new(&mut transcript);
-        prove(sum.clone(), 3, &mut writer).unwrap();
+        prove(Isa::SCALAR, sum.clone(), 3, &mut writer).unwrap();
         let proof = writer.finish();
         assert_eq!(check_sum(&sum, 3, claim, &proof), Ok(()));
         for mutation in mutations(&proof) {
@@ -131,7 +131,7 @@ fn any_change_to_a_batch_is_rejected() {
         .collect();
     let mut transcript = start();
     let mut writer = Writer::new(&mut transcript);
-    prove_batch(sums.to_vec(), 3, &mut writer).unwrap();
+    prove_batch(Isa::SCALAR, sums.to_vec(), 3, &mut writer).unwrap();
     let proof = writer.finish();
     let verdict = |claims: &[(usize, Extension)], reader: &mut Reader<'_>| {
         let batched = verify_batch(reader, claims, 3)?;
@@ -181,12 +181,20 @@ fn identities_that_fail_somewhere_are_rejected() {
         ];
         let mut transcript = start();
         let mut writer = Writer::new(&mut transcript);
-        prove_zero(3, vec![Table::from(column.to_vec())], &[family], 3, &mut writer).unwrap();
+        prove_zero(
+            Isa::SCALAR,
+            3,
+            vec![Table::from(column.to_vec())],
+            &[family],
+            3,
+            &mut writer,
+        )
+        .unwrap();
         writer.finish()
     };
     let verdict = |column: &[Goldilocks], reader: &mut Reader<'_>| {
         let checked = verify_zero(reader, 3, 1, 3)?;
-        let value = Table::from(column).evaluate(&checked.point).unwrap();
+        let value = Table::from(column).evaluate(Isa::SCALAR, &checked.point).unwrap();
         assert_eq!(
             checked.finish(reader, &[]),
             Err(ProofError::Length {
@@ -214,11 +222,11 @@ fn identities_that_fail_somewhere_are_rejected() {
     let mut transcript = start();
     let mut writer = Writer::new(&mut transcript);
     let families = [family(Extension::ONE), family(-Extension::ONE)];
-    prove_zero(3, vec![table(3, 1)], &families, 2, &mut writer).unwrap();
+    prove_zero(Isa::SCALAR, 3, vec![table(3, 1)], &families, 2, &mut writer).unwrap();
     let proof = writer.finish();
     let verdict = |reader: &mut Reader<'_>| {
         let checked = verify_zero(reader, 3, 2, 2)?;
-        let value = table(3, 1).evaluate(&checked.point).unwrap();
+        let value = table(3, 1).evaluate(Isa::SCALAR, &checked.point).unwrap();
         checked.finish(reader, &[value, -value])
     };
     assert_eq!(check(&verdict, &proof), Err(ProofError::Check { check: "zero check" }));
@@ -230,7 +238,7 @@ fn lengths_and_encodings_are_checked_before_use() {
     let claim = naive::total(&sum, &[]);
     let mut transcript = start();
     let mut writer = Writer::new(&mut transcript);
-    prove(sum.clone(), 3, &mut writer).unwrap();
+    prove(Isa::SCALAR, sum.clone(), 3, &mut writer).unwrap();
     let proof = writer.finish();
     let tag = "round".to_owned();
     let ends = |left| {
@@ -322,8 +330,8 @@ fn sums_that_do_not_fit_are_refused() {
     let max = MAX_DEGREE;
     for degree in [0, 2, max + 1] {
         let error = SumError::Degree { degree, least: 3, max };
-        assert_eq!(prove(sum(2), degree, &mut writer), Err(error.clone()));
-        assert_eq!(prove_batch(vec![sum(2)], degree, &mut writer), Err(error));
+        assert_eq!(prove(Isa::SCALAR, sum(2), degree, &mut writer), Err(error.clone()));
+        assert_eq!(prove_batch(Isa::SCALAR, vec![sum(2)], degree, &mut writer), Err(error));
     }
     let error = SumError::Degree {
         degree: 2,
@@ -331,7 +339,10 @@ fn sums_that_do_not_fit_are_refused() {
         max,
     };
     let families = [vec![term(&[0, 0])]];
-    assert_eq!(prove_zero(1, vec![table(1)], &families, 2, &mut writer), Err(error));
+    assert_eq!(
+        prove_zero(Isa::SCALAR, 1, vec![table(1)], &families, 2, &mut writer),
+        Err(error)
+    );
     assert_eq!(writer.elements(), []);
 }
 

@@ -1,6 +1,6 @@
 //! Lookups to prove, and a verifier with the columns at hand.
 
-use trainproof_field::{Extension, Goldilocks};
+use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_lookup::{Entries, Layout, LeafClaim, Lookup, Table, Witness, multiplicities, verify};
 use trainproof_poseidon::{Tag, Transcript};
 use trainproof_sumcheck::{Backend, ProofError, Reader, Writer, naive};
@@ -81,7 +81,7 @@ impl Case {
     pub(crate) fn prove(&self) -> Vec<u8> {
         let mut transcript = start();
         let mut writer = Writer::new(&mut transcript);
-        trainproof_lookup::prove(&self.witness(), &mut writer).unwrap();
+        trainproof_lookup::prove(Isa::SCALAR, &self.witness(), &mut writer).unwrap();
         writer.finish()
     }
 
