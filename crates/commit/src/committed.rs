@@ -12,7 +12,7 @@ pub struct Committed {
     pub(crate) values: Vec<Goldilocks>,
     code: Vec<Goldilocks>,
     salts: Option<Vec<Salt>>,
-    tree: Tree,
+    pub(crate) tree: Tree,
 }
 
 /// Encodes each column of a row-major matrix of 2^k rows and hashes the rows of the code, with one salt each if there are

@@ -39,6 +39,11 @@ pub(crate) trait Conduct {
     /// The word of so many variables, before it is hashed.
     fn word(&self, _height: usize, _word: &mut [Goldilocks]) {}
 
+    /// The tree whose cap is sent for that word, and whose paths are opened.
+    fn tree(&self, _height: usize, tree: Tree) -> Tree {
+        tree
+    }
+
     /// The values of the matrices at the common point; the sum that they must have with these weights.
     fn values(&self, _values: &mut [Extension], _weights: &[Extension], _sum: Extension) {}
 
@@ -142,7 +147,7 @@ pub(crate) fn open_as(
         let flat: Vec<_> = word.iter().flat_map(|x| x.coefficients()).collect();
         let mut code = ntt::extend(isa, &flat, 2, key.parameters().log_blowup, Goldilocks::ONE)?;
         conduct.word(height, &mut code);
-        let tree = Tree::new(isa, &code, key.word(stop).width, None)?;
+        let tree = conduct.tree(height, Tree::new(isa, &code, key.word(stop).width, None)?);
         transcript.absorb_digests(tags::WORD, tree.cap());
         caps.push(tree.cap().to_vec());
         let coded = code

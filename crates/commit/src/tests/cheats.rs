@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use trainproof_field::{Extension, Field, Goldilocks, Isa, ntt};
-use trainproof_poseidon::{PoseidonError, Transcript};
+use trainproof_poseidon::{Digest, PoseidonError, Transcript, Tree};
 
 use super::{Case, SMALL, Stream, matrix};
 use crate::open::Conduct;
@@ -159,6 +159,41 @@ fn an_old_root() {
     case.matrices[2] = old;
     let proof = case.open_as(&Honest).unwrap();
     assert_eq!(case.verify(&proof), Err(CommitError::Unequal(Step::Values)));
+}
+
+#[test]
+fn rows_that_are_not_under_the_root() {
+    // The old root, its paths, and the rows of a matrix for which the claims are true.
+    for index in 0..4 {
+        let mut case = Case::small();
+        let old = matrix(*case.matrices[index].matrix(), index as u64, &mut Stream::new(98));
+        case.matrices[index].tree = old.tree;
+        let proof = case.open_as(&Honest).unwrap();
+        let verdict = case.verify(&proof);
+        let error = matches!(verdict, Err(CommitError::Poseidon(PoseidonError::CapMismatch { .. })));
+        assert!(error, "matrix {index}: {verdict:?}");
+    }
+}
+
+#[test]
+fn leaves_that_are_not_under_the_cap_of_their_word() {
+    struct Elsewhere(usize);
+    impl Conduct for Elsewhere {
+        fn tree(&self, height: usize, tree: Tree) -> Tree {
+            if height != self.0 {
+                return tree;
+            }
+            let leaves = (0..1 << tree.height()).map(|i: u32| Digest([i.into(); 4])).collect();
+            Tree::above(Isa::SCALAR, leaves).unwrap()
+        }
+    }
+    let case = Case::small();
+    for height in [5, 2] {
+        let proof = case.open_as(&Elsewhere(height)).unwrap();
+        let verdict = case.verify(&proof);
+        let error = matches!(verdict, Err(CommitError::Poseidon(PoseidonError::CapMismatch { .. })));
+        assert!(error, "height {height}: {verdict:?}");
+    }
 }
 
 #[test]
