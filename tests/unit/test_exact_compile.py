@@ -110,11 +110,31 @@ def test_overrides_and_default_velocities() -> None:
     assert spec.momentum == 4
     assert [b.error.exponent for b in spec.blocks] == [16, 18, 16, 16, 16]
     assert spec.blocks[1].bias_velocity == chosen
-    assert spec.blocks[1].weight_velocity == Velocity(bits=20, shift=spec.weight_shift(1) - 6)
+    assert spec.blocks[1].weight_velocity == Velocity(bits=20, shift=spec.weight_shift(1) - 4)
     assert spec.blocks[3].bias_velocity is None
     assert all((p.velocity is not None) and p.velocity.shift <= p.shift for p in spec.parameters())
     coarse = compile_net(lenet(), **{**OPTIONS, "batch_size": 1, "lr": 1}, momentum=0.5)
     assert {b.bias_velocity.shift for b in coarse.blocks if b.bias_velocity} == {0}
+
+
+def test_errors_are_as_wide_as_the_sums_allow() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(8, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(2, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 32 * 32, 10),
+    )
+
+    def bits(m: int, error: Format | None = None) -> set[int]:
+        spec = compile_net(net, input_shape=(8, 32, 32), batch_size=64, lr=m / 2**12, error=error)
+        return {block.error.bits for block in spec.blocks}
+
+    assert [bits(m) for m in (1, 3, 5)] == [{20}, {19}, {18}]
+    assert bits(9, Format(exponent=16, bits=12)) == {12}
+    with pytest.raises(FormatError, match=r"m·G_weight may reach 2\^53"):  # what 18 bits give
+        bits(9)
 
 
 @settings(max_examples=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from math import isqrt
 from typing import Final, Literal
@@ -19,9 +20,10 @@ from trainproof.exact.tables import tables
 
 ACTIVATION: Final = Format(exponent=10, bits=18)
 WEIGHT: Final = Format(exponent=16, bits=18)
-ERROR: Final = Format(exponent=16, bits=18)
+# The widest that the sums allow is taken: errors grow while a network learns, and end a run that was long already.
+ERRORS: Final = tuple(Format(exponent=16, bits=bits) for bits in (20, 19, 18))
 VELOCITY_BITS: Final = 20
-KEPT: Final = 6  # bits of a velocity below the weight's last: u = s − 6
+KEPT: Final = 4  # bits of a velocity below the weight's last, u = s − 4: a step moves a weight by 1/2 at most, times m
 
 _MULTIPLIERS: Final = 1 << 16
 _FINEST: Final = 40  # largest exponent of a rate
@@ -40,18 +42,55 @@ def compile_net(
     input_exponent: int = 8,
     activation: Format = ACTIVATION,
     weight: Format = WEIGHT,
-    error: Format = ERROR,
+    error: Format | None = None,
     layers: Mapping[str, Mapping[str, Format | Velocity]] | None = None,
 ) -> Spec:
     """Return the specification of training ``net`` exactly; its weights are not looked at.
 
     ``input_shape`` is (C, H, W) of a sample's bytes; ``batch_size`` a power of two. ``lr`` is m·2^-e with m < 2^16, or
     a list of (first step, rate), the first from step 0. ``momentum`` is 1 − 2^-j, j from 1 to 10. The formats are those
-    of all blocks; ``layers`` overrides them by the name of a linear layer, with the keys activation, weight, error,
-    weight_velocity and bias_velocity.
+    of all blocks, ``error`` None the widest of 20, 19 and 18 bits that the sums allow; ``layers`` overrides them by the
+    name of a linear layer, with the keys activation, weight, error, weight_velocity and bias_velocity.
 
     Raises FormatError naming the layer, rate or format that has no exact form, and the nearest that has one.
     """
+    *wider, last = ERRORS if error is None else (error,)
+
+    def compiled(error: Format) -> Spec:
+        return _compiled(
+            net,
+            input_shape=input_shape,
+            batch_size=batch_size,
+            lr=lr,
+            loss=loss,
+            momentum=momentum,
+            input_exponent=input_exponent,
+            activation=activation,
+            weight=weight,
+            error=error,
+            layers=layers or {},
+        )
+
+    for form in wider:
+        with suppress(FormatError):
+            return compiled(form)
+    return compiled(last)
+
+
+def _compiled(
+    net: nn.Sequential,
+    *,
+    input_shape: tuple[int, int, int],
+    batch_size: int,
+    lr: float | Sequence[tuple[int, float]],
+    loss: Literal["cross_entropy", "mean_squared_error"],
+    momentum: float | None,
+    input_exponent: int,
+    activation: Format,
+    weight: Format,
+    error: Format,
+    layers: Mapping[str, Mapping[str, Format | Velocity]],
+) -> Spec:
     if not (isinstance(input_shape, tuple | list) and len(input_shape) == 3 and all(map(_positive, input_shape))):
         raise FormatError("not (channels, rows, columns)", name="input_shape", value=input_shape)
     shape = (input_shape[0], input_shape[1], input_shape[2])
@@ -64,7 +103,7 @@ def compile_net(
     draft = Spec(
         version=VERSION,
         input=Input(shape=shape, exponent=input_exponent),
-        blocks=_overridden(blocks, layers or {}, momentum is not None),
+        blocks=_overridden(blocks, layers, momentum is not None),
         loss=Loss(kind=loss, high=[], low=[]),
         batch=_batch(batch_size),
         rate=_rate(lr),

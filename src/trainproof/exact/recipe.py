@@ -39,7 +39,7 @@ class ExactRecipe(Recipe):
     input_exponent: int = 8
     activation: Format = Format(exponent=10, bits=18)
     weight: Format = Format(exponent=16, bits=18)
-    error: Format = Format(exponent=16, bits=18)
+    error: Format | None = None
     layers: Mapping[str, Mapping[str, Format | Velocity]] = {}
 
     def validate(self) -> None:
