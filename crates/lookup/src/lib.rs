@@ -7,6 +7,7 @@
 
 mod argument;
 mod error;
+mod kernel;
 mod layout;
 pub mod naive;
 mod tree;

@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 use trainproof_field::{Extension, Goldilocks, Isa};
 use trainproof_poseidon::Tag;
+use trainproof_sumcheck::lanes::fitting;
 use trainproof_sumcheck::polynomial::{eq, line};
 use trainproof_sumcheck::{Backend, ProofError, Sum, Table, Term, Writer, prove, verify};
 
+use crate::kernel::{Add, Mix, Side};
 use crate::{Leaves, LookupError};
 
 /// The message with the root's numerator and denominator.
@@ -65,7 +67,7 @@ pub fn prove_tree(isa: Isa, leaves: Leaves, writer: &mut Writer<'_>) -> Result<L
     let mut levels = Vec::new();
     while level.denominators.len() > 1 {
         let halves = level.halves();
-        level = halves.sum();
+        level = halves.sum(isa);
         levels.push(halves);
     }
     let mut numerator = level.numerators.entry(0).unwrap_or_default();
@@ -74,7 +76,7 @@ pub fn prove_tree(isa: Isa, leaves: Leaves, writer: &mut Writer<'_>) -> Result<L
     let mut point = Vec::new();
     for (variables, halves) in levels.into_iter().rev().enumerate() {
         let lambda = writer.challenge();
-        let sum = halves.claim(variables, lambda)?.weighted(point)?;
+        let sum = halves.claim(isa, variables, lambda)?.weighted(point)?;
         let proven = prove(isa, sum, 3, writer)?;
         let [n0, n1, d0, d1] = split(&proven.values, lambda);
         writer.send(HALVES, &[n0, n1, d0, d1]);
@@ -116,27 +118,65 @@ fn apart<F: Copy + Send + Sync>(values: &[F]) -> [Vec<F>; 2] {
 }
 
 impl Halves {
+    fn side(&self, side: usize) -> Side<'_> {
+        match &self.numerators[side] {
+            Table::Base(values) => Side::Base(values),
+            Table::Extension(values) => Side::Extension(values),
+        }
+    }
+
     /// The level above: n_0/d_0 + n_1/d_1 = (n_0·d_1 + n_1·d_0)/(d_0·d_1).
-    fn sum(&self) -> Level {
-        let [d0, d1] = &self.denominators;
-        let numerators = match &self.numerators {
-            [Table::Base(n0), Table::Base(n1)] => map(d0.len(), |i| d1[i].scale(n0[i]) + d0[i].scale(n1[i])),
-            [Table::Extension(n0), Table::Extension(n1)] => map(d0.len(), |i| n0[i] * d1[i] + n1[i] * d0[i]),
-            _ => unreachable!("both halves are of one level"),
+    fn sum(&self, isa: Isa) -> Level {
+        let (sides, [d0, d1]) = ([self.side(0), self.side(1)], &self.denominators);
+        let isa = fitting(isa, d0.len());
+        let mut numerators = vec![Extension::default(); d0.len()];
+        let mut denominators = numerators.clone();
+        let work = |(block, (numerators, denominators)): (usize, (&mut [Extension], &mut [Extension]))| {
+            let start = block * PARALLEL;
+            let end = start + numerators.len();
+            isa.run(Add {
+                sides: sides.map(|side| side.part(start, end)),
+                below: [&d0[start..end], &d1[start..end]],
+                numerators,
+                denominators,
+            });
         };
+        if d0.len() <= PARALLEL {
+            work((0, (&mut numerators, &mut denominators)));
+        } else {
+            let blocks = numerators.par_chunks_mut(PARALLEL);
+            blocks
+                .zip(denominators.par_chunks_mut(PARALLEL))
+                .enumerate()
+                .for_each(work);
+        }
         Level {
             numerators: numerators.into(),
-            denominators: map(d0.len(), |i| d0[i] * d1[i]),
+            denominators,
         }
     }
 
     /// n_0·d_1 + d_0·(n_1 + λ·d_1), the same as n_0·d_1 + n_1·d_0 + λ·d_0·d_1 with a product less.
-    fn claim(self, variables: usize, lambda: Extension) -> Result<Sum<'static>, LookupError> {
-        let ([n0, n1], [d0, d1]) = (self.numerators, self.denominators);
-        let mixed = match &n1 {
-            Table::Base(n1) => map(d1.len(), |i| Extension::from(n1[i]) + lambda * d1[i]),
-            Table::Extension(n1) => map(d1.len(), |i| n1[i] + lambda * d1[i]),
+    fn claim(self, isa: Isa, variables: usize, lambda: Extension) -> Result<Sum<'static>, LookupError> {
+        let d1 = &self.denominators[1];
+        let isa = fitting(isa, d1.len());
+        let mut mixed = vec![Extension::default(); d1.len()];
+        let work = |(block, to): (usize, &mut [Extension])| {
+            let start = block * PARALLEL;
+            let end = start + to.len();
+            isa.run(Mix {
+                side: self.side(1).part(start, end),
+                denominators: &d1[start..end],
+                lambda,
+                to,
+            });
         };
+        if d1.len() <= PARALLEL {
+            work((0, &mut mixed));
+        } else {
+            mixed.par_chunks_mut(PARALLEL).enumerate().for_each(work);
+        }
+        let ([n0, _], [d0, d1]) = (self.numerators, self.denominators);
         let term = |x, y| Term {
             coefficient: Goldilocks::from(1).into(),
             factors: vec![x, y],
@@ -150,14 +190,6 @@ impl Halves {
 fn split(values: &[Extension], lambda: Extension) -> [Extension; 4] {
     let [n0, mixed, d0, d1] = [0, 1, 2, 3].map(|i| values[i]);
     [n0, mixed - lambda * d1, d0, d1]
-}
-
-fn map(count: usize, value: impl Fn(usize) -> Extension + Sync + Send) -> Vec<Extension> {
-    if count < PARALLEL {
-        (0..count).map(value).collect()
-    } else {
-        (0..count).into_par_iter().map(value).collect()
-    }
 }
 
 /// Reduces "2^`variables` fractions add up to 0, and none has the denominator 0" to the values of their numerators and

@@ -146,6 +146,12 @@ fn large_trees_are_summed() {
     let mut writer = Writer::new(&mut transcript);
     let proven = prove_tree(Isa::SCALAR, leaves.clone(), &mut writer).unwrap();
     let proof = writer.finish();
+    for isa in Isa::available() {
+        let mut transcript = start();
+        let mut writer = Writer::new(&mut transcript);
+        assert_eq!(prove_tree(isa, leaves.clone(), &mut writer).unwrap(), proven);
+        assert_eq!(writer.finish(), proof);
+    }
     let mut transcript = start();
     let mut reader = Reader::new(&mut transcript, &proof).unwrap();
     let leaf = verify_tree(&mut reader, 15).unwrap();

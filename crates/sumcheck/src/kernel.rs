@@ -2,60 +2,9 @@
 
 use std::ops::Range;
 
-use trainproof_field::{Extension, Field, Goldilocks, Isa, Kernel, MAX_LANES, Simd};
+use trainproof_field::{Extension, Field, Goldilocks, Kernel, MAX_LANES, Simd};
 
-/// The instruction set for loops of a power of two of steps.
-pub(crate) fn fitting(isa: Isa, steps: usize) -> Isa {
-    if steps < MAX_LANES { Isa::SCALAR } else { isa }
-}
-
-/// Elements of the extension, by their coefficients.
-type Pair<S> = [<S as Simd>::Vector; 2];
-
-#[inline(always)]
-fn load<S: Simd>(simd: S, from: &[Extension]) -> Pair<S> {
-    let mut lanes = [[Goldilocks::ZERO; MAX_LANES]; 2];
-    for (i, x) in from[..S::LANES].iter().enumerate() {
-        let [c0, c1] = x.coefficients();
-        lanes[0][i] = c0;
-        lanes[1][i] = c1;
-    }
-    [simd.load(&lanes[0]), simd.load(&lanes[1])]
-}
-
-#[inline(always)]
-fn store<S: Simd>(simd: S, x: Pair<S>, to: &mut [Extension]) {
-    let mut lanes = [[Goldilocks::ZERO; MAX_LANES]; 2];
-    simd.store(x[0], &mut lanes[0]);
-    simd.store(x[1], &mut lanes[1]);
-    for (i, x) in to[..S::LANES].iter_mut().enumerate() {
-        *x = Extension::new(lanes[0][i], lanes[1][i]);
-    }
-}
-
-#[inline(always)]
-fn splat<S: Simd>(simd: S, x: Extension) -> Pair<S> {
-    let [c0, c1] = x.coefficients();
-    [simd.splat(c0), simd.splat(c1)]
-}
-
-#[inline(always)]
-fn add<S: Simd>(simd: S, x: Pair<S>, y: Pair<S>) -> Pair<S> {
-    [simd.add(x[0], y[0]), simd.add(x[1], y[1])]
-}
-
-#[inline(always)]
-fn sub<S: Simd>(simd: S, x: Pair<S>, y: Pair<S>) -> Pair<S> {
-    [simd.sub(x[0], y[0]), simd.sub(x[1], y[1])]
-}
-
-/// x · y + z; `seven` is X² in every lane.
-#[inline(always)]
-fn mul_add<S: Simd>(simd: S, seven: S::Vector, x: Pair<S>, y: Pair<S>, z: Pair<S>) -> Pair<S> {
-    let high = simd.mul_add(simd.mul(x[1], y[1]), seven, z[0]);
-    let cross = simd.mul_add(x[1], y[0], z[1]);
-    [simd.mul_add(x[0], y[0], high), simd.mul_add(x[0], y[1], cross)]
-}
+use crate::lanes::{Pair, add, load, mul_add, splat, store, sub};
 
 /// The polynomials in the first variable of a round, over some of the others.
 pub(crate) struct Round<'a> {

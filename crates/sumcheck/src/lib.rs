@@ -11,6 +11,7 @@ mod batch;
 mod counter;
 mod error;
 mod kernel;
+pub mod lanes;
 mod ledger;
 mod multilinear;
 pub mod naive;

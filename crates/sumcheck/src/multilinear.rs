@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 use trainproof_field::{Extension, Field, Goldilocks, Isa};
 
-use crate::kernel::{Fold, FoldBase, fitting};
+use crate::kernel::{Fold, FoldBase};
+use crate::lanes::fitting;
 
 /// Entries from which on threads share the work.
 const PARALLEL: usize = 1 << 12;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 use trainproof_field::{Extension, Field, Goldilocks, Isa};
 
-use crate::kernel::{Product, Round, Sums, fitting};
+use crate::kernel::{Product, Round, Sums};
+use crate::lanes::fitting;
 use crate::multilinear::{drop_first, eq_table};
 use crate::polynomial::small;
 use crate::{Sum, Table, Term};
