@@ -17,7 +17,7 @@ pub struct Proven {
 }
 
 /// Sends the rounds of a sumcheck of this degree, which is the formula's, whatever the tables hold. Large tables are worked
-/// on by the current rayon pool; the messages do not depend on it.
+/// on by the current rayon pool; the messages depend neither on it nor on the instruction set.
 ///
 /// # Errors
 /// [`SumError::Degree`]
