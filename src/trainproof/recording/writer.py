@@ -36,7 +36,6 @@ class RecordWriter:
 
     def __init__(self, path: Path, head: str, count: int) -> None:
         self.path, self.head, self.count = path, head, count
-        self.bytes_written = 0
 
     @classmethod
     def create(cls, path: str | Path, commitment: Commitment, leaves: bytes) -> RecordWriter:
@@ -120,7 +119,7 @@ class RecordWriter:
         (self.path / RESERVE).unlink(missing_ok=True)
 
     def _write(self, path: Path, data: list[Any]) -> None:
-        self.bytes_written += _core.write_file(str(path), data)
+        _core.write_file(str(path), data)
 
 
 def free_bytes(path: Path) -> int:
