@@ -85,7 +85,7 @@ def test_two_workers_of_one_task_agree(workplace: Path) -> None:
     train, dispute = lines
     for worker in ("a", "b"):
         command(f"trainproof keygen {worker}.key", workplace)
-        command(train.replace("a.tproof", f"{worker}.tproof").replace("a.key", f"{worker}.key"), workplace)
+        command(train.replace("a.tproof", f"{worker}.tproof").replace("prover.key", f"{worker}.key"), workplace)
     assert command(dispute, workplace).startswith("agree")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from trainproof.reference.iop.channel import Channel
 from trainproof.reference.iop.field import Element
 from trainproof.reference.iop.identities import gradient_weights
@@ -13,7 +15,7 @@ from trainproof.reference.iop.terms import Backward, Forward, Gradient
 from trainproof.reference.iop.weights import Weight, combine
 
 
-class Blocks:
+class Blocks(ABC):
     """The part of the protocol that is the same for every block."""
 
     statement: Statement
@@ -21,11 +23,13 @@ class Blocks:
     ledger: Ledger
 
     @property
+    @abstractmethod
     def sums(self) -> Sums:
-        raise NotImplementedError
+        """The channel's sums of products."""
 
+    @abstractmethod
     def column(self, name: str, point: Point) -> Element:
-        raise NotImplementedError
+        """The value of a column at a point, as the prover sends it; a claim on it is added."""
 
     # Columns that stand for more than one.
 

@@ -6,6 +6,7 @@ it verifies, it is read. Only the proving channel ever calls the functions that 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import NamedTuple, Protocol
@@ -80,7 +81,7 @@ class HashTranscript:
         return Element(*words)
 
 
-class Channel:
+class Channel(ABC):
     """What both sides share: the transcript, and the rounds of a sumcheck."""
 
     def __init__(self, transcript: Transcript) -> None:
@@ -92,13 +93,13 @@ class Channel:
     def challenges(self, count: int) -> Point:
         return tuple(self.challenge() for _ in range(count))
 
+    @abstractmethod
     def values(self, tag: str, where: str, count: int, compute: Callable[[], Sequence[Element]]) -> list[Element]:
         """A message of ``count`` elements, absorbed under its tag; ``where`` tells people which one it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def require(self, condition: bool, where: str) -> None:
         """A check of the verifier."""
-        raise NotImplementedError
 
     def sumcheck(
         self, label: str, rounds: int, degree: int, claim: Element, terms: Callable[[], list[Term]]
@@ -119,9 +120,9 @@ class Channel:
             point.append(r)
         return tuple(point), claim
 
+    @abstractmethod
     def prepare(self, terms: Callable[[], list[Term]]) -> list[Term]:
         """The tables of a sumcheck; none when verifying."""
-        raise NotImplementedError
 
 
 class ProvingChannel(Channel):
